@@ -1,0 +1,155 @@
+"""The command line: python -m fewshot_kit train <learner> | evaluate <checkpoint> | export <run> | list."""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+from tyro.conf import OmitArgPrefixes, Positional
+
+from fewshot_kit.cards import export_run, record_result
+from fewshot_kit.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, write_text
+from fewshot_kit.datasets import load_dataset
+from fewshot_kit.devices import pick_device
+from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.evaluate import Evaluation, Interval, evaluate
+from fewshot_kit.learners import LEARNERS
+from fewshot_kit.train import TrainConfig, finish, open_run, train
+
+
+def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
+    """Return the command that trains this learner, with its hyper-parameters as flags."""
+
+    def train_learner(
+        hyper_parameters: OmitArgPrefixes[config_class],
+        training: OmitArgPrefixes[TrainConfig],
+        out: Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        """Meta-train, validating as it goes. Ctrl-C stops after the step in progress; --resume goes on to the very same weights.
+
+        Args:
+            hyper_parameters: of the learner.
+            training: how long and on what.
+            out: the run's folder; runs/<learner>-<dataset>-<way>way-<shot>shot if left out.
+            resume: go on with an interrupted run.
+        """
+        out = out or Path("runs") / f"{learner_name}-{training.dataset}-{training.n_way}way-{training.n_shot}shot"
+        run = open_run(out, learner_name, hyper_parameters, training, resume=resume)
+        with tqdm(total=training.outer_steps, initial=run.step, desc=str(out), unit="step", smoothing=0.05) as bar:
+            finished = train(run, on_step=lambda run, loss: bar.update(), on_evaluation=lambda row: bar.write(describe_row(row)))
+        if finished:
+            print("validation, best weights:", finish(run))
+        else:
+            print(f"stopped at step {run.step}; the same command with --resume goes on")
+
+    return train_learner
+
+
+def describe_row(row: dict) -> str:
+    accuracy, loss = Interval(**row["val_accuracy"]), Interval(**row["val_loss"])
+    return f"step {row['step']}: train loss {row['train_loss']:.3f}, val {accuracy.percent()}, val loss {loss}{' *' if row['best'] else ''}"
+
+
+def evaluate_command(
+    checkpoint: Positional[str],
+    dataset: str = "omniglot",
+    split: str = "test",
+    n_way: int = 3,
+    n_shot: int = 1,
+    n_query: int = 1,
+    episodes: int = 600,
+    seed: int = 0,
+    transductive: bool = False,
+    inner_lr: float | None = None,
+    inner_steps: int | None = None,
+    device: str = "auto",
+    json: str | None = None,
+    record: bool = False,
+) -> None:
+    """Measure a checkpoint on fresh episodes: accuracy and cross entropy with their 95 % intervals.
+
+    Args:
+        checkpoint: its name in pretrained/, or a folder.
+        dataset: a data-set name, or folder:<path>.
+        split: train, val or test.
+        n_way: classes an episode.
+        n_shot: support images a class.
+        n_query: query images a class.
+        episodes: how many.
+        seed: of the episodes.
+        transductive: let batch norm see all queries of an episode together.
+        inner_lr: the checkpoint's own if left out.
+        inner_steps: the checkpoint's own if left out.
+        device: auto, cpu or cuda.
+        json: write the result to this file; - is standard output.
+        record: add the result, with its command, to the checkpoint's config.json and card.
+    """
+    loaded = load_checkpoint(checkpoint, device=pick_device(device))
+    learner = loaded.learner.with_inner_loop(inner_lr, inner_steps)
+    images = load_dataset(dataset, split, preprocessing=learner.preprocessing)
+    with tqdm(total=episodes, unit="episode", disable=None) as bar:
+        result = evaluate(
+            learner,
+            EpisodeSampler(images, n_way, n_shot, n_query),
+            n_episodes=episodes,
+            seed=seed,
+            transductive=transductive,
+            on_progress=lambda done, accuracy: bar.update(done - bar.n),
+        )
+    result = dataclasses.replace(result, checkpoint=loaded.name)
+    _report(result, json)
+    if record:
+        record_result(
+            loaded.folder, result, command=shlex.join(["python", "-m", "fewshot_kit", *(a for a in sys.argv[1:] if a != "--record")])
+        )
+
+
+def _report(result: Evaluation, json_path: str | None) -> None:
+    if json_path == "-":
+        print(result.to_json())
+        return
+    print(result)
+    if json_path is not None:
+        write_text(Path(json_path), result.to_json() + "\n")
+
+
+def list_command() -> None:
+    """List the checkpoints with their measured accuracy."""
+    for name in list_checkpoints():
+        print(name)
+        config = json.loads((PRETRAINED / name / "config.json").read_text(encoding="utf-8"))
+        for result in config["results"]:
+            accuracy, loss = Interval(**result["accuracy"]), Interval(**result["loss"])
+            mode = "transductive" if result["transductive"] else "inductive"
+            print(
+                f"  {result['dataset']} {result['split']} {result['n_way']}-way {result['n_shot']}-shot: {accuracy.percent()}, "
+                f"cross entropy {loss} ({result['n_episodes']} episodes, {mode})"
+            )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit status; what a person can mend is one line on standard error, without a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"evaluate": evaluate_command, "export": export_run, "list": list_command}
+    try:
+        if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in LEARNERS:
+            name = arguments[1]
+            tyro.cli(train_command(name, LEARNERS[name][1]), prog=f"python -m fewshot_kit train {name}", args=arguments[2:])
+        elif arguments and arguments[0] in commands:
+            tyro.cli(commands[arguments[0]], prog=f"python -m fewshot_kit {arguments[0]}", args=arguments[1:])
+        else:
+            print(f"{__doc__}\nLearners: {', '.join(LEARNERS)}. Add --help to a command for its settings.")
+            return 0 if arguments in (["--help"], ["-h"]) else 2
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

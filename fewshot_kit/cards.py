@@ -1,0 +1,135 @@
+"""Model cards: what a checkpoint is, on what it was trained, and what was measured with which command."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from tyro.conf import Positional
+
+from fewshot_kit.checkpoints import CARD, CONFIG, PRETRAINED, build_learner, save_checkpoint, write_text
+from fewshot_kit.evaluate import Evaluation, Interval
+from fewshot_kit.learners import LEARNERS
+from fewshot_kit.train import BEST, LOG, TrainConfig
+from fewshot_kit.train import CONFIG as RUN_CONFIG
+
+DATASETS = {"omniglot": "Omniglot (B. Lake et al. 2015, MIT licence), background alphabets; five of the thirty are kept for validation"}
+
+
+def export_run(
+    run: Positional[Path], name: str, inner_lr: float | None = None, inner_steps: int | None = None, out: Path = PRETRAINED
+) -> None:
+    """Turn the best weights of a run into a checkpoint folder with a card.
+
+    Args:
+        run: the run's folder.
+        name: of the checkpoint, <learner>-<dataset>-<way>way-<shot>shot.
+        inner_lr: the checkpoint's learning rate, chosen on validation classes; the run's if left out.
+        inner_steps: the checkpoint's epochs; the run's if left out.
+        out: the folder of checkpoints.
+    """
+    if not (run / BEST).is_file():
+        raise FileNotFoundError(f"{run} holds no {BEST}: train a run there first, at least to its first validation")
+    settings = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
+    rows = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    learner = build_learner(settings["learner"], settings["hyper_parameters"])
+    learner.load_state_dict(safetensors.torch.load_file(run / BEST))
+    training = {
+        **settings["training"],
+        "command": training_command(settings),
+        "minutes": round(rows[-1]["seconds"] / 60, 1),
+        "best_step": next(row["step"] for row in reversed(rows) if row["best"]),
+        "trained_with": {"torch": torch.__version__},
+    }
+    folder = save_checkpoint(out / name, learner.with_inner_loop(inner_lr, inner_steps), training=training, results=[], card="")
+    _refresh(folder, json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    print(f"wrote {folder}")
+
+
+def record_result(folder: Path, result: Evaluation, command: str) -> None:
+    """Add a measurement to a checkpoint's config.json and card; it replaces an earlier one of the same command."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    results = [row for row in config["results"] if row["command"] != command]
+    _refresh(folder, {**config, "results": [*results, {**dataclasses.asdict(result), "command": command}]})
+
+
+def _refresh(folder: Path, config: dict) -> None:
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+    write_text(folder / CARD, render_card(folder.name, config))
+
+
+def training_command(settings: dict) -> str:
+    """Return the command that repeats a run: a flag for every setting that is not the default."""
+    defaults = (dataclasses.asdict(LEARNERS[settings["learner"]][1]()), dataclasses.asdict(TrainConfig()))
+    flags = _flags(settings["hyper_parameters"], defaults[0]) + _flags(settings["training"], defaults[1])
+    return " ".join(["python -m fewshot_kit train", settings["learner"], *flags])
+
+
+def _flags(values: dict, defaults: dict, prefix: str = "") -> list[str]:
+    flags = []
+    for name, value in values.items():
+        flag = "--" + prefix + name.replace("_", "-")
+        if isinstance(value, dict):
+            flags += _flags(value, defaults[name], f"{name.replace('_', '-')}.")
+        elif isinstance(value, bool) and value != defaults[name]:
+            flags.append(flag if value else f"--{prefix}no-{name.replace('_', '-')}")
+        elif value != defaults[name]:
+            flags.append(f"{flag} {value}")
+    return flags
+
+
+def render_card(name: str, config: dict) -> str:
+    """Write the card of a checkpoint from its config.json."""
+    hyper, training = config["hyper_parameters"], config["training"]
+    network = hyper["network"]
+    lines = [
+        f"# {name}",
+        "",
+        f"A {config['learner']} learner for any number of classes: {network['size']} x {network['size']} pixels, "
+        f"Conv4 of width {network['width']}, stride {network['stride']}, {network['norm']} norm.",
+        "Ink pictures in the kit's canonical form: light ink (1.0) on a dark background (0.0), one channel.",
+        "",
+        "## Adapting",
+        "",
+        f"{hyper['inner_steps']} full-batch steps (epochs) of {hyper['update_rule']} at learning rate {hyper['inner_lr']}; "
+        f"the head starts at zero and learns {hyper['head_lr_scale']:g} times as fast.",
+        "",
+        "## Training",
+        "",
+        f"{DATASETS.get(training['dataset'], training['dataset'])}. Seed {training['seed']}, {training['minutes']} minutes on "
+        f"{training['threads']} CPU thread(s), torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, "
+        f"the best of the validation episodes ({training['n_way']}-way {training['n_shot']}-shot).",
+        "",
+        f"    {training['command']}",
+        "",
+        "## Measured",
+        "",
+        "| data set | split | way, shot, queries a class | episodes | mode | accuracy | cross entropy |",
+        "|---|---|---|---|---|---|---|",
+        *(_result_row(result) for result in config["results"]),
+        "",
+        "Intervals are 95 %, 1.96 s/sqrt(n) over episodes. The commands, row by row:",
+        "",
+        *(f"    {result['command']}" for result in config["results"]),
+        "",
+        "## Limits",
+        "",
+        "Trained on handwritten characters of 1-pixel to 3-pixel strokes, turned by multiples of 90 degrees: it is nearly blind to "
+        "photographs and to classes that differ in colour or texture. One picture a class is very little: look at the "
+        "probabilities, not at the answer alone.",
+        "",
+        "## Licence",
+        "",
+        f"MIT, as this kit. sha256 of model.safetensors: `{config['sha256']}`",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _result_row(result: dict) -> str:
+    mode = "transductive" if result["transductive"] else "inductive"
+    return (
+        f"| {result['dataset']} | {result['split']} | {result['n_way']}, {result['n_shot']}, {result['n_query']} | {result['n_episodes']} "
+        f"| {mode}, seed {result['seed']} | {Interval(**result['accuracy']).percent()} | {Interval(**result['loss'])} |"
+    )

@@ -1,0 +1,285 @@
+"""Every data set behind one name: `load_dataset("omniglot", "train")` gives its pictures by class."""
+
+import difflib
+import gzip
+import hashlib
+import json
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from itertools import accumulate
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fewshot_kit.images import Ink, Preprocessing, preprocess, read_image
+from fewshot_kit.sources import RemoteFile, cache_folder, open_tree, pictures_by_class
+
+logger = logging.getLogger(__name__)
+
+CACHE_VERSION = 1  # raise it whenever decoding or preprocessing changes a pixel
+DEFAULT_PREPROCESSING = Preprocessing()
+EXAMPLES = Path(__file__).parents[1] / "data_examples"
+VINYALS_SPLITS = Path(__file__).parent / "splits" / "omniglot_vinyals.json"
+ROTATIONS = ("rot000", "rot090", "rot180", "rot270")  # counter-clockwise
+
+# Five of the 30 background alphabets, drawn once: torch.randperm(30, generator=torch.Generator().manual_seed(1))[:5] of them sorted.
+OMNIGLOT_VAL_ALPHABETS = (
+    "Ojibwe_(Canadian_Aboriginal_Syllabics)",
+    "Asomtavruli_(Georgian)",
+    "Bengali",
+    "Braille",
+    "Mkhedruli_(Georgian)",
+)
+
+_OMNIGLOT_URL = "https://github.com/brendenlake/omniglot/raw/master/python"
+_MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
+_BACKGROUND = RemoteFile("omniglot/images_background.zip", f"{_OMNIGLOT_URL}/images_background.zip", "68d2efa1b9178cc56df9314c21c6e718")
+_EVALUATION = RemoteFile("omniglot/images_evaluation.zip", f"{_OMNIGLOT_URL}/images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811")
+_MNIST_IMAGES = RemoteFile("mnist/t10k-images-idx3-ubyte.gz", f"{_MNIST_URL}/t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3")
+_MNIST_LABELS = RemoteFile("mnist/t10k-labels-idx1-ubyte.gz", f"{_MNIST_URL}/t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassImages:
+    """The pictures of one split of a data set, sorted by class, in the canonical form of `fewshot_kit.images`.
+
+    With one channel that is light ink (255) on a dark background (0), whatever the files hold; with three, RGB.
+    `to_float` brings the values into 0..1.
+    """
+
+    name: str
+    split: str
+    images: Tensor  # (n_total, channels, height, width), uint8: class 0 first
+    counts: tuple[int, ...]  # images a class
+    class_names: tuple[str, ...]  # as the files name them: escape them before they reach HTML
+    preprocessing: Preprocessing
+
+    def __post_init__(self):
+        shape = (sum(self.counts), self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
+        if self.images.dtype != torch.uint8 or self.images.shape != shape:
+            raise ValueError(f"images of {self.name!r} must be uint8 {shape}, but are {self.images.dtype} {tuple(self.images.shape)}")
+        if len(self.counts) != len(self.class_names) or not self.counts or min(self.counts) < 1:
+            raise ValueError(f"{self.name!r} needs a count from 1 up for each of its {len(self.class_names)} classes, has {self.counts}")
+        if len(set(self.class_names)) != len(self.class_names):
+            twice = next(name for name in self.class_names if self.class_names.count(name) > 1)
+            raise ValueError(f"class names of {self.name!r} must differ, but {twice!r} is there twice")
+
+    def __len__(self) -> int:
+        """Count the classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each class starts in `images`, and at the end where the last one stops."""
+        return (0, *accumulate(self.counts))
+
+    def of_class(self, class_id: int) -> Tensor:
+        """View one class's images, `(counts[class_id], channels, height, width)`."""
+        if not 0 <= class_id < len(self):
+            raise IndexError(f"class ids of {self.name!r} are 0..{len(self) - 1}, not {class_id}")
+        return self.images[self.offsets[class_id] : self.offsets[class_id + 1]]
+
+    def select(self, class_ids: Sequence[int]) -> "ClassImages":
+        """Keep these classes, in this order; the images are copied."""
+        if not len(class_ids):
+            raise ValueError(f"no class of {self.name!r} is selected; give at least one id of 0..{len(self) - 1}")
+        images = torch.cat([self.of_class(class_id) for class_id in class_ids])
+        counts, names = (tuple(values[class_id] for class_id in class_ids) for values in (self.counts, self.class_names))
+        return replace(self, images=images, counts=counts, class_names=names)
+
+    def with_rotations(self) -> "ClassImages":
+        """Make every class four: turned counter-clockwise by 0, 90, 180 and 270 degrees (Vinyals et al. 2016, sec. 4.1.1)."""
+        of_classes = self.images.split(self.counts)
+        images = torch.cat([torch.rot90(images, turns, dims=(-2, -1)) for images in of_classes for turns in range(4)])
+        counts = tuple(count for count in self.counts for _ in ROTATIONS)
+        names = tuple(f"{name}/{rotation}" for name in self.class_names for rotation in ROTATIONS)
+        return replace(self, images=images, counts=counts, class_names=names)
+
+
+def load_dataset(
+    name: str, split: str = "test", *, preprocessing: Preprocessing = DEFAULT_PREPROCESSING, progress: bool = True
+) -> ClassImages:
+    """Load one split of a data set; `folder:<path>` loads a person's own folder (or archive of one), one sub-folder a class.
+
+    Files come from where `fewshot_kit.sources` finds them. What was decoded is kept in the cache, except a person's own
+    pictures. Raises ValueError for an unknown name or split and for unusable pictures, ConnectionError without a network.
+    """
+    known = _lookup(name)
+    if split not in known.splits:
+        raise ValueError(f"{name!r} has no split {split!r}; it has {', '.join(known.splits)}")
+    return replace(known.load(split, preprocessing, progress), name=name, split=split)
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Name the data sets of `load_dataset`, beside `folder:<path>`."""
+    return tuple(_DATASETS)
+
+
+def is_available(name: str) -> bool:
+    """Say whether a data set can be loaded without a network."""
+    return _lookup(name).is_here()
+
+
+@dataclass(frozen=True)
+class _DataSet:
+    splits: tuple[str, ...]
+    load: Callable[[str, Preprocessing, bool], ClassImages]  # (split, preprocessing, progress)
+    is_here: Callable[[], bool]
+
+
+def _lookup(name: str) -> _DataSet:
+    if name.startswith("folder:"):
+        path = Path(name.removeprefix("folder:")).expanduser()
+        return _DataSet(("test",), lambda *arguments: _decode_tree(path, "auto", *arguments), path.exists)
+    if name not in _DATASETS:
+        close = difflib.get_close_matches(name, _DATASETS, n=1, cutoff=0.4)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no data set is called {name!r}{hint} There are {', '.join(_DATASETS)}, and folder:<path>")
+    return _DATASETS[name]
+
+
+def _load_omniglot(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    if split == "test":
+        return _omniglot_file(_EVALUATION, preprocessing, progress)
+    background = _omniglot_file(_BACKGROUND, preprocessing, progress)
+    is_val = [name.split("/")[0] in OMNIGLOT_VAL_ALPHABETS for name in background.class_names]
+    return background.select([class_id for class_id, held_out in enumerate(is_val) if held_out == (split == "val")])
+
+
+def _load_omniglot_vinyals(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    parts = [_omniglot_file(file, preprocessing, progress) for file in (_BACKGROUND, _EVALUATION)]
+    everything = replace(
+        parts[0],
+        images=torch.cat([part.images for part in parts]),
+        counts=parts[0].counts + parts[1].counts,
+        class_names=parts[0].class_names + parts[1].class_names,
+    )
+    class_ids = {name: class_id for class_id, name in enumerate(everything.class_names)}
+    ranges = json.loads(VINYALS_SPLITS.read_text(encoding="utf-8"))[split]  # {alphabet: [first, last character]}
+    wanted = [f"{alphabet}/character{n:02d}" for alphabet, (first, last) in ranges.items() for n in range(first, last + 1)]
+    return everything.select([class_ids[name] for name in wanted]).with_rotations()
+
+
+def _omniglot_file(file: RemoteFile, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    path = file.fetch(progress)
+    return _cached([path], preprocessing, lambda: _decode_tree(path, "dark", "all", preprocessing, progress))
+
+
+def _load_mnist(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    paths = [file.fetch(progress) for file in (_MNIST_IMAGES, _MNIST_LABELS)]
+
+    def build() -> ClassImages:
+        return _sort_by_label(_read_idx(paths[0], 3), _read_idx(paths[1], 1), preprocessing)
+
+    return _cached(paths, preprocessing, build)
+
+
+def _load_digits(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    from sklearn.datasets import load_digits  # takes a second to import, and nothing else needs it
+
+    digits = load_digits()
+    return _sort_by_label(digits.images / 16, digits.target, preprocessing)  # 0..16, light ink
+
+
+def _example_archive(file_name: str) -> _DataSet:
+    path = EXAMPLES / file_name
+
+    def load(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+        return _cached([path], preprocessing, lambda: _decode_tree(path, "dark", split, preprocessing, progress))
+
+    return _DataSet(("test",), load, path.is_file)
+
+
+def _decode_tree(path: Path, ink: Ink, split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    """Decode a folder or archive of one sub-folder a class; a picture that cannot be read is an ImageError that names it."""
+    with open_tree(path) as tree:
+        classes = pictures_by_class(tree)
+        position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
+        images = torch.empty(len(position), preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+        for picture in tqdm(tree.pictures, desc=f"decoding {path.name}", unit="picture", disable=not progress):
+            if picture in position:
+                pixels = read_image(tree.read(picture), name=f"{tree.origin}/{picture}")
+                images[position[picture]] = preprocess(pixels, preprocessing, ink)
+    counts = tuple(len(pictures) for pictures in classes.values())
+    return ClassImages(path.name, split, images, counts, tuple(classes), preprocessing)
+
+
+def _sort_by_label(pictures: np.ndarray, labels: np.ndarray, preprocessing: Preprocessing) -> ClassImages:
+    """Turn light-ink pictures `(n, h, w)` of digits into classes "0" to "9", each in the order of the file."""
+    order = np.argsort(labels, kind="stable")
+    images = torch.stack([preprocess(picture, preprocessing, "light") for picture in pictures[order]])
+    counts = tuple(np.bincount(labels, minlength=10).tolist())
+    return ClassImages("digits", "test", images, counts, tuple("0123456789"), preprocessing)
+
+
+def _read_idx(path: Path, n_dims: int) -> np.ndarray:
+    """Read MNIST's format: 0, 0, type 8 (uint8), the number of dimensions, big-endian sizes, values."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+        magic, *shape = struct.unpack_from(f">{1 + n_dims}I", content)
+        if magic != 0x800 + n_dims:
+            raise ValueError(f"it starts with {magic:#x}, not {0x800 + n_dims:#x}")
+        return np.frombuffer(content, dtype=np.uint8, offset=4 * (1 + n_dims)).reshape(shape)
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise ValueError(f"{path} is damaged or not an MNIST file ({error}); delete it and load again") from error
+
+
+def _cached(paths: Sequence[Path], preprocessing: Preprocessing, build: Callable[[], ClassImages]) -> ClassImages:
+    """Return what `build` decodes, from the cache where the same files were decoded the same way before."""
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    key = hashlib.sha256(repr((CACHE_VERSION, stats, preprocessing)).encode()).hexdigest()[:16]
+    cache = cache_folder() / "decoded" / f"{paths[0].name.split('.')[0]}-{key}.npz"
+    if cache.is_file():
+        try:
+            return _read_cache(cache, preprocessing)
+        except Exception as error:  # numpy and zipfile raise many kinds, and every one of them is cured by a rebuild
+            logger.warning("%s is damaged (%s) and is built anew", cache, error)
+    dataset = build()
+    _write_cache(cache, dataset)
+    return dataset
+
+
+def _read_cache(cache: Path, preprocessing: Preprocessing) -> ClassImages:
+    with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        counts, names = tuple(arrays["counts"].tolist()), tuple(arrays["class_names"].tolist())
+        return ClassImages(cache.name, "all", torch.from_numpy(arrays["images"]), counts, names, preprocessing)
+
+
+def _write_cache(cache: Path, dataset: ClassImages):
+    """Keep decoded pictures, whole or not at all; without room for them, the next load decodes them again."""
+    part = cache.with_name(f"{cache.stem}.{uuid4().hex}.part")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez(file, images=dataset.images.numpy(), counts=dataset.counts, class_names=np.array(dataset.class_names))
+        os.replace(part, cache)
+    except OSError as error:
+        logger.warning("the decoded pictures could not be kept in %s (%s); the next load decodes them again", cache, error)
+    finally:
+        with suppress(OSError):  # gone already if all went well
+            part.unlink()
+
+
+def _remote(splits: tuple[str, ...], load: Callable, files: Sequence[RemoteFile]) -> _DataSet:
+    return _DataSet(splits, load, lambda: all(file.find() for file in files))
+
+
+_DATASETS = {
+    "omniglot": _remote(("train", "val", "test"), _load_omniglot, (_BACKGROUND, _EVALUATION)),
+    "omniglot_vinyals": _remote(("train", "val", "test"), _load_omniglot_vinyals, (_BACKGROUND, _EVALUATION)),
+    "mnist": _remote(("test",), _load_mnist, (_MNIST_IMAGES, _MNIST_LABELS)),
+    "digits": _DataSet(("test",), _load_digits, lambda: find_spec("sklearn") is not None),
+    "characters": _example_archive("characters.zip"),
+    "drawings": _example_archive("drawings.zip"),
+}

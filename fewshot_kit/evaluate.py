@@ -1,0 +1,110 @@
+"""Measure a learner on many episodes, with 95 % intervals."""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_kit.episodes import Episode, EpisodeSampler
+from fewshot_kit.learners.base import Learner
+
+CHUNK = 30  # episodes adapted together
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over episodes and the half width of its 95 % interval, 1.96 s / sqrt(n) with s the sample standard deviation."""
+
+    mean: float
+    half_width: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Interval":
+        half_width = 1.96 * values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(values.mean().item(), half_width)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.half_width:.3f}"
+
+    def percent(self) -> str:
+        return f"{100 * self.mean:.1f} ± {100 * self.half_width:.1f} %"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Query accuracy and cross entropy over episodes (fractions and nats), and the protocol they were measured under."""
+
+    accuracy: Interval
+    loss: Interval
+    support_loss: float  # mean cross entropy on the support after adaptation
+    n_episodes: int
+    n_way: int
+    n_shot: int
+    n_query: int  # a class
+    seed: int
+    transductive: bool
+    dataset: str
+    split: str
+    inner_lr: float | None
+    inner_steps: int | None
+    seconds: float
+    checkpoint: str | None = None
+
+    def __str__(self) -> str:
+        mode = "transductive" if self.transductive else "inductive"
+        return (
+            f"{self.accuracy.percent()}, cross entropy {self.loss} ({self.n_episodes} episodes, {self.n_way}-way {self.n_shot}-shot, "
+            f"{self.n_query} queries a class, {self.dataset} {self.split}, {mode}, seed {self.seed})"
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+
+def sample_episodes(sampler: EpisodeSampler, n_episodes: int, seed: int) -> list[Episode]:
+    """Draw the episodes of an evaluation: the same seed gives the same episodes on every machine."""
+    generator = torch.Generator().manual_seed(seed)
+    return [sampler.sample(generator) for _ in range(n_episodes)]
+
+
+@torch.no_grad()
+def evaluate(
+    learner: Learner,
+    sampler: EpisodeSampler,
+    *,
+    n_episodes: int = 600,
+    seed: int = 0,
+    transductive: bool = False,
+    on_progress: Callable[[int, Interval], None] | None = None,
+) -> Evaluation:
+    """Adapt to `n_episodes` fresh episodes and measure the queries.
+
+    `on_progress(episodes done, accuracy so far)` is called after each chunk; raising in it ends the evaluation.
+    """
+    if n_episodes < 1:
+        raise ValueError(f"n_episodes must be at least 1, not {n_episodes}")
+    if sampler.n_query < 1:
+        raise ValueError("an evaluation needs queries: n_query must be at least 1")
+    started, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
+    accuracies, losses, support_losses = torch.empty(0), torch.empty(0), torch.empty(0)
+    while len(accuracies) < n_episodes:
+        episodes = [sampler.sample(generator) for _ in range(min(CHUNK, n_episodes - len(accuracies)))]
+        logits, support_loss = learner.predict_episodes(episodes, transductive=transductive)  # (tasks, n_query_total, n_way), (tasks,)
+        labels = torch.stack([episode.query.labels for episode in episodes]).to(logits.device)
+        accuracies = torch.cat([accuracies, (logits.argmax(-1) == labels).float().mean(1).cpu()])
+        losses = torch.cat([losses, F.cross_entropy(logits.mT, labels, reduction="none").mean(1).cpu()])
+        support_losses = torch.cat([support_losses, support_loss.cpu()])
+        if on_progress is not None:
+            on_progress(len(accuracies), Interval.of(accuracies))
+    return Evaluation(
+        accuracy=Interval.of(accuracies), loss=Interval.of(losses), support_loss=support_losses.mean().item(), n_episodes=n_episodes,
+        n_way=sampler.n_way, n_shot=sampler.n_shot, n_query=sampler.n_query, seed=seed, transductive=transductive,
+        dataset=sampler.dataset.name, split=sampler.dataset.split, seconds=time.perf_counter() - started,
+        **learner.inner_loop_settings(),
+    )  # fmt: skip

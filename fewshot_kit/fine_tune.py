@@ -1,0 +1,158 @@
+"""The inner loop: a few gradient steps on a support set, for one task or for a stack of tasks at once.
+
+Everything is a function of the parameters; no network is changed. A stack of tasks is the same loop on parameters with one more
+leading dimension: update rules are element-wise, so they serve both.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+Parameters = dict[str, Tensor]
+# (parameters, images, labels) -> (gradients, mean cross entropy); the loss is a scalar, or (tasks,) for a stack of tasks
+GradientFunction = Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]
+
+
+class Cancelled(Exception):
+    """Raised by an `on_step` callback to stop the inner loop between two steps."""
+
+
+def check_inner_loop(inner_lr: float, inner_steps: int) -> None:
+    """Raise ValueError unless the learning rate is a finite positive number and the number of steps a whole number from 0."""
+    if not (isinstance(inner_lr, (int, float)) and math.isfinite(inner_lr) and inner_lr > 0):
+        raise ValueError(f"inner_lr (the learning rate) must be a finite number above 0, not {inner_lr!r}; try 0.01")
+    if isinstance(inner_steps, bool) or not isinstance(inner_steps, int) or inner_steps < 0:
+        raise ValueError(f"inner_steps (the epochs) must be a whole number, 0 or more, not {inner_steps!r}; 0 shows the untrained model")
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent, `p - lr * scale * g`; `scales` multiplies the rate of the parameters whose name starts with its key."""
+
+    lr: float
+    scales: Mapping[str, float]
+
+    def start(self, parameters: Parameters) -> None:
+        return None
+
+    def step(self, parameters: Parameters, gradients: Parameters, state: None) -> tuple[Parameters, None]:
+        return {name: p - self.lr * _scale(self.scales, name) * gradients[name] for name, p in parameters.items()}, None
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015) from a fresh state; beta1 = 0 as in Reptile (Nichol et al. 2018, sec. 6)."""
+
+    lr: float
+    scales: Mapping[str, float]
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def start(self, parameters: Parameters) -> tuple[int, Parameters]:
+        return 0, {name: torch.zeros_like(p) for name, p in parameters.items()}
+
+    def step(self, parameters: Parameters, gradients: Parameters, state) -> tuple[Parameters, tuple[int, Parameters]]:
+        count, squares = state[0] + 1, {}
+        updated = {}
+        for name, p in parameters.items():
+            squares[name] = self.beta2 * state[1][name] + (1 - self.beta2) * gradients[name].square()
+            scale = (squares[name] / (1 - self.beta2**count)).sqrt_().add_(self.eps)
+            updated[name] = p - self.lr * _scale(self.scales, name) * gradients[name] / scale
+        return updated, (count, squares)
+
+
+def _scale(scales: Mapping[str, float], name: str) -> float:
+    return math.prod(scale for prefix, scale in scales.items() if name.startswith(prefix))
+
+
+UPDATE_RULES = {"sgd": SGD, "adam": Adam}
+UpdateRule = SGD | Adam
+
+
+def network_state(network: nn.Module) -> tuple[Parameters, Parameters]:
+    """Return detached copies of the parameters and of the buffers (the statistics of batch norm), to be passed to the functions here."""
+    parameters = {name: p.detach().clone() for name, p in network.named_parameters()}
+    return parameters, {name: b.detach().clone() for name, b in network.named_buffers()}
+
+
+def task_gradient(network: nn.Module, buffers: Parameters) -> GradientFunction:
+    """Return the first-order gradient of the mean cross entropy of one task.
+
+    Runs `network` in training mode: batch norm uses the batch's statistics and records them in `buffers`.
+    `functional_call` swaps parameters in place while it runs, so give each thread a network of its own.
+    """
+
+    def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
+        network.train()
+        leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        with torch.enable_grad():
+            loss = F.cross_entropy(functional_call(network, {**leaves, **buffers}, (images,)), labels)
+            gradients = torch.autograd.grad(loss, tuple(leaves.values()))
+        return dict(zip(leaves, gradients, strict=True)), loss.detach()
+
+    return gradient
+
+
+def stacked_gradient(network: nn.Module, buffers: Parameters) -> GradientFunction:
+    """Return the same for a stack: parameters and buffers (tasks, ...), images (tasks, n, c, h, w), labels (tasks, n), loss (tasks,)."""
+
+    def loss(parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        value = F.cross_entropy(functional_call(network, {**parameters, **buffers}, (images,)), labels)
+        return value, value.detach()
+
+    def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
+        network.train()
+        return vmap(torch.func.grad(loss, has_aux=True))(parameters, buffers, images, labels)
+
+    return gradient
+
+
+def stack(state: Parameters, n_tasks: int) -> Parameters:
+    """Repeat parameters or buffers along a new leading task dimension."""
+    # Contiguous: vmap knows no channels_last group norm.
+    return {name: value.expand(n_tasks, *value.shape).clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+
+
+@torch.no_grad()
+def predict(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, *, transductive: bool = False) -> Tensor:
+    """Return logits (n, n_way); batch norm uses `buffers`, or the statistics of these images together if `transductive`."""
+    network.train(transductive)
+    return functional_call(network, {**parameters, **clone(buffers)}, (images,))
+
+
+@torch.no_grad()
+def stacked_predict(
+    network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, *, transductive: bool = False
+) -> Tensor:
+    """Return logits (tasks, n, n_way) of images (tasks, n, c, h, w) under stacked parameters and buffers."""
+    network.train(transductive)
+    return vmap(lambda p, b, x: functional_call(network, {**p, **b}, (x,)))(parameters, clone(buffers), images)
+
+
+def clone(state: Parameters) -> Parameters:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def fine_tune(
+    gradient: GradientFunction,
+    parameters: Parameters,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    update_rule: UpdateRule,
+    on_step: Callable[[int, Tensor, Parameters], None] | None = None,
+) -> Parameters:
+    """Take one step of `update_rule` for each (images, labels) batch and return the adapted parameters.
+
+    `on_step(step, loss, parameters)` is called before each update with the loss at these parameters; `step` counts the updates made.
+    """
+    state = update_rule.start(parameters)
+    for step, (images, labels) in enumerate(batches):
+        gradients, loss = gradient(parameters, images, labels)
+        if on_step is not None:
+            on_step(step, loss, parameters)
+        parameters, state = update_rule.step(parameters, gradients, state)
+    return parameters

@@ -1,0 +1,233 @@
+"""Turn any picture into the one form the models see: one decoder and one preprocessing for files, uploads and canvases.
+
+The canonical form is a uint8 tensor `(channels, size, size)`:
+
+- `channels == 1`: an *ink* picture. Light ink (255) on a dark background (0), whichever way round the source was.
+- `channels == 3`: a photograph in RGB, colours as they are.
+"""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+Ink = Literal["dark", "light", "auto"]
+Source = str | Path | bytes | memoryview | BinaryIO  # an upload box hands over a memoryview
+
+MAX_PIXELS = 50_000_000  # a phone's 48 megapixels still pass
+# Named one by one: Pillow knows formats that start other programs (EPS), and nobody's drawing is in them.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+_MID_GRAY = 127.5
+
+_warnings_lock = threading.Lock()
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message names it, says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a model expects of a picture; saved beside its weights.
+
+    `channels == 1` asks for ink pictures (uint8, light ink 255 on a dark background 0), `channels == 3` for RGB photographs.
+    """
+
+    size: int = 28  # height and width, in pixels
+    channels: int = 1
+
+    def __post_init__(self):
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"size must be a whole number of pixels from 1 up, but is {self.size!r}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (ink pictures) or 3 (photographs), but is {self.channels!r}")
+
+
+def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
+    """Decode one picture into uint8, `(height, width)` if it is gray, else `(height, width, 3)` RGB.
+
+    EXIF orientation is applied, transparency is laid on white, of an animation the first frame is taken, and deeper
+    pixels are scaled (not clipped) to 0..255. `name` is what errors call the picture. Every failure is an `ImageError`.
+    """
+    name = name or _name_of(source)
+    with _open_stream(source, name) as stream, _pillow_warnings():
+        return _decode(stream, name)
+
+
+def preprocess(image: np.ndarray, preprocessing: Preprocessing, ink: Ink = "auto") -> Tensor:
+    """Bring one picture into the canonical form, uint8 `(channels, size, size)`.
+
+    `image` is `(h, w)`, `(h, w, 1)`, `(h, w, 3)` or `(h, w, 4)` (alpha is laid on white), of uint8, bool, or floats in 0..1.
+    `ink` says what the ink of the source is; "auto" takes it as dark where the border is mostly light. It is unused for
+    photographs. Ink pictures keep their aspect ratio and are centred on their background; photographs are cropped to the
+    central square. A picture that has the size already is not resampled.
+    """
+    if ink not in get_args(Ink):
+        raise ValueError(f"ink must be one of {', '.join(get_args(Ink))}, but is {ink!r}")
+    image = _to_uint8(image)
+    if preprocessing.channels == 1:
+        return torch.from_numpy(_ink_picture(image, preprocessing.size, ink)).unsqueeze(0)
+    return torch.from_numpy(_photograph(image, preprocessing.size)).permute(2, 0, 1).contiguous()
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Turn uint8 pictures into float32 in 0..1; floats pass unchanged. Values become floats here and nowhere else."""
+    if images.is_floating_point():
+        return images
+    if images.dtype != torch.uint8:
+        raise ValueError(f"pictures must be uint8, or floats in 0..1, but are {images.dtype}")
+    return images.float() / 255
+
+
+def _name_of(source: Source) -> str:
+    if isinstance(source, str | Path):
+        return str(source)
+    return str(getattr(source, "name", "the picture"))
+
+
+def _as_stream(source: Source) -> BinaryIO:
+    if isinstance(source, str | Path):
+        return Path(source).open("rb")
+    return BytesIO(source if isinstance(source, bytes | memoryview) else source.read())
+
+
+def _open_stream(source: Source, name: str) -> BinaryIO:
+    """Open a source for seeking, once it is known to hold something."""
+    try:
+        stream = _as_stream(source)
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} does not exist; check the path") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be opened ({error}); give the path of a picture that you may read") from error
+    if not stream.read(1):
+        stream.close()
+        raise ImageError(f"{name} is empty (0 bytes); save or copy the picture again")
+    stream.seek(0)
+    return stream
+
+
+@contextmanager
+def _pillow_warnings() -> Iterator[None]:
+    """Keep Pillow's remarks on odd headers to ourselves, and make its warning of a too large picture an error."""
+    with _warnings_lock, warnings.catch_warnings():  # catch_warnings swaps state of the whole process: one thread at a time
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _decode(stream: BinaryIO, name: str) -> np.ndarray:
+    too_large = f"more than the {MAX_PIXELS:,} pixels allowed; scale the picture down first"
+    try:
+        with Image.open(stream, formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:  # known from the header: nothing is decoded yet
+                raise ImageError(f"{name} says that it is {width} x {height}, {too_large}")
+            ImageOps.exif_transpose(picture, in_place=True)
+            return _to_array(picture, name)
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name} says that it has {too_large}") from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise ImageError(f"{name} is not a picture of a known kind ({kinds}), whatever its name says; save it as PNG") from error
+    except Exception as error:  # a damaged file makes Pillow raise anything from OSError to struct.error and KeyError
+        raise ImageError(f"{name} is cut short or damaged ({error}); save or download it again") from error
+
+
+def _to_array(picture: Image.Image, name: str) -> np.ndarray:
+    """Turn an opened picture of any Pillow mode into uint8 gray or RGB."""
+    if picture.mode.startswith("I;16"):
+        bits = getattr(picture, "tag_v2", {}).get(258, (16,))[0]  # TIFF's BitsPerSample: scanners write 12
+        return _scaled(np.asarray(picture), 2**bits - 1)
+    if picture.mode in ("I", "F"):
+        return _scaled_by_range(np.asarray(picture), name)
+    is_gray = picture.mode in ("1", "L", "LA", "La")
+    if picture.has_transparency_data:
+        rgb = _on_white(np.asarray(picture.convert("RGBA")))
+        return rgb[..., 0].copy() if is_gray else rgb
+    return np.array(picture.convert("L" if is_gray else "RGB"))
+
+
+def _scaled(values: np.ndarray, full_scale: float) -> np.ndarray:
+    return np.rint(values.astype(np.float64) * (255 / full_scale)).astype(np.uint8)
+
+
+def _scaled_by_range(values: np.ndarray, name: str) -> np.ndarray:
+    """Scale 32-bit pixels, whose files do not say what white is: the smallest usual full scale that holds them all."""
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise ImageError(f"{name} has pixels below zero or not finite; scale them to 0..255 and save it as PNG")
+    # Whole numbers of this width come from 16-bit files (PGM); only floats are ever in 0..1 or 0..255.
+    usual = (1, 255, 65_535, 2**32 - 1) if values.dtype.kind == "f" else (65_535, 2**32 - 1)
+    full_scale = next((scale for scale in usual if values.max() <= scale), float(values.max()))
+    return _scaled(values, full_scale)
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    color, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    """Check an array and bring it to uint8, `(h, w)` or `(h, w, 3)`."""
+    image = np.asarray(image)
+    if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))):
+        raise ImageError(f"a picture must be (h, w) or (h, w, 1, 3 or 4) with at least one pixel, but is {image.shape}")
+    if image.dtype == bool:
+        image = image.astype(np.uint8) * 255
+    elif image.dtype.kind == "f":
+        if not (image.min() >= 0 and image.max() <= 1):
+            raise ImageError(f"a float picture must be in 0..1, but is in {image.min()}..{image.max()}; divide it by its full scale")
+        image = _scaled(image, 1)
+    elif image.dtype != np.uint8:
+        raise ImageError(f"a picture must be uint8, bool or floats in 0..1, but is {image.dtype}; scale it to 0..255 first")
+    if image.ndim == 3 and image.shape[2] == 1:
+        return image[..., 0]
+    return _on_white(image) if image.ndim == 3 and image.shape[2] == 4 else image
+
+
+def _ink_picture(image: np.ndarray, size: int, ink: Ink) -> np.ndarray:
+    gray = image if image.ndim == 2 else np.array(Image.fromarray(image).convert("L"))
+    if ink == "dark" or (ink == "auto" and _border_level(gray) > _MID_GRAY):
+        gray = 255 - gray
+    height, width = gray.shape
+    scale = size / max(height, width)
+    # Shrunk before it is padded: a square around a long strip could be thousands of times its size.
+    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized = gray.copy() if fitted == (width, height) else np.array(Image.fromarray(gray).resize(fitted, Image.Resampling.LANCZOS))
+    return resized if fitted == (size, size) else _centred(resized, size, _background_level(gray))
+
+
+def _background_level(gray: np.ndarray) -> int:
+    level = _border_level(gray)
+    return int(level) if level <= _MID_GRAY else 0  # a border full of ink says nothing about the background
+
+
+def _border_level(gray: np.ndarray) -> float:
+    return float(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
+
+
+def _centred(gray: np.ndarray, size: int, background: int) -> np.ndarray:
+    height, width = gray.shape
+    top, left = (size - height) // 2, (size - width) // 2
+    square = np.full((size, size), background, dtype=np.uint8)
+    square[top : top + height, left : left + width] = gray
+    return square
+
+
+def _photograph(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale the central square to `size`: what scaling the short side and cropping gives, with less to hold."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = Image.fromarray(image[top : top + side, left : left + side]).convert("RGB")
+    return np.array(square if side == size else square.resize((size, size), Image.Resampling.LANCZOS))

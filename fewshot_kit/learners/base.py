@@ -1,0 +1,71 @@
+"""What every learner can do: adapt to a support set, and tell what its outer optimiser steps on."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewshot_kit.datasets import ClassImages
+from fewshot_kit.episodes import Episode, LabelledImages
+from fewshot_kit.images import Preprocessing
+
+# (n, c, h, w) -> logits (n, n_way). Inductive: predictor(x)[i:i+1] equals predictor(x[i:i+1]).
+Predictor = Callable[[Tensor], Tensor]
+# (step, support loss, predictor) after `step` updates: 0 is the untrained model. Raise `Cancelled` in it to stop.
+OnStep = Callable[[int, float, Predictor], None]
+
+
+class Learner(nn.Module, ABC):
+    """A network that learns new classes from a support set, and the rule by which it learns."""
+
+    max_way: int | None = None  # None: any number of classes
+    preprocessing = Preprocessing()  # what its network expects of a picture
+
+    @abstractmethod
+    def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
+        """Learn the classes of `support` and return their predictor. Pure: the learner is unchanged after.
+
+        `transductive=True` lets the predictor use the statistics of all the images it is given together, where the learner has such.
+        """
+
+    @abstractmethod
+    def accumulate_meta_grad(self, episodes: Sequence[Episode]) -> float:
+        """Add the meta-gradient of these episodes to the parameters' `.grad` and return the mean loss."""
+
+    @abstractmethod
+    def training_episodes(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
+        """Draw what one outer step trains on."""
+
+    def inner_loop_settings(self) -> dict:
+        """Return `inner_lr` and `inner_steps`, None for a learner that has no inner loop."""
+        return {"inner_lr": None, "inner_steps": None}
+
+    def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> "Learner":
+        """Return a learner on the same weights with another inner loop; None keeps what there is."""
+        if inner_lr is not None or inner_steps is not None:
+            raise ValueError(f"{type(self).__name__} has no inner loop: leave inner_lr and inner_steps out")
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters(), torch.empty(0)).device
+
+    def check_way(self, n_way: int) -> None:
+        """Raise ValueError above `max_way`."""
+        if self.max_way is not None and n_way > self.max_way:
+            raise ValueError(f"this learner tells at most {self.max_way} classes apart, but the support has {n_way}; choose fewer")
+
+    def predict_episodes(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
+        """Adapt to each episode and predict its queries: logits (tasks, n_query_total, n_way), mean support loss (tasks,).
+
+        The plain loop, the oracle of any faster way a learner has.
+        """
+        logits, support_losses = [], []
+        for episode in episodes:
+            predict = self.adapt(episode.support, transductive=transductive)
+            support_logits = predict(episode.support.images.to(self.device))
+            support_losses.append(F.cross_entropy(support_logits, episode.support.labels.to(self.device)))
+            logits.append(predict(episode.query.images.to(self.device)))
+        return torch.stack(logits), torch.stack(support_losses)

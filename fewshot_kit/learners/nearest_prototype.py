@@ -1,0 +1,33 @@
+"""The baseline every learner has to beat: the nearest class mean, without any learning."""
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_kit.episodes import LabelledImages
+from fewshot_kit.learners.base import Learner, OnStep, Predictor
+
+
+class NearestPrototype(Learner):
+    """Classify by the squared Euclidean distance to the mean support image of each class, in pixels or in given features."""
+
+    def __init__(self, features: nn.Module | None = None):
+        super().__init__()
+        self.features = features if features is not None else nn.Flatten()
+
+    @torch.no_grad()
+    def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
+        features = self.features(support.images)
+        prototypes = torch.stack([features[support.labels == label].mean(0) for label in range(support.n_way)])
+
+        @torch.no_grad()
+        def predict(images: Tensor) -> Tensor:
+            # Squared: the class mean is the optimal prototype only for Bregman divergences (Snell et al. 2017, sec. 2.3).
+            return -torch.cdist(self.features(images), prototypes).square()
+
+        return predict
+
+    def accumulate_meta_grad(self, episodes) -> float:
+        raise TypeError("NearestPrototype has nothing to train; it is a baseline to evaluate")
+
+    def training_episodes(self, dataset, generator):
+        raise TypeError("NearestPrototype has nothing to train; it is a baseline to evaluate")

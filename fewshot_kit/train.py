@@ -1,0 +1,229 @@
+"""The one meta-training loop: outer steps, validation, the best weights kept, resumable at any moment.
+
+A run folder holds config.json (all settings), log.jsonl (a line an evaluation), last.safetensors (everything a resume needs),
+best.safetensors (the weights of the best validation) and, at the end, result.json. Each is written whole or not at all.
+"""
+
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from fewshot_kit.augment import augment
+from fewshot_kit.checkpoints import atomic_file, build_learner, save_tensors, write_text
+from fewshot_kit.datasets import ClassImages, load_dataset
+from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.evaluate import Evaluation, evaluate
+from fewshot_kit.learners.base import Learner
+
+LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, on what and how a run is trained; saved whole beside the weights."""
+
+    dataset: str = "omniglot"
+    augment: bool = True  # training images are changed at random (fewshot_kit/augment.py)
+    rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
+    n_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
+    n_shot: int = 1
+    n_query: int = 5  # a class, in validation
+    outer_steps: int = 20_000
+    meta_lr: float = 0.001  # of Adam on the meta-gradient; falls to a tenth along a cosine
+    evaluate_every: int = 1_000  # outer steps
+    evaluation_episodes: int = 200
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1  # of torch on a CPU: one thread a run, as many runs as cores
+
+    def __post_init__(self):
+        if not (math.isfinite(self.meta_lr) and self.meta_lr > 0):
+            raise ValueError(f"meta_lr must be a finite number above 0, not {self.meta_lr}; try 0.001")
+        for name in ("outer_steps", "evaluate_every", "evaluation_episodes", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+class Run:
+    """One meta-training: its learner, optimiser, random generator and counters, and the folder they are saved in."""
+
+    def __init__(self, folder: Path, learner_name: str, learner: Learner, config: TrainConfig):
+        self.folder, self.learner_name, self.config = folder, learner_name, config
+        self.learner = learner.to(config.device)
+        self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.step = 0
+        self.seconds = 0.0
+        self.best_accuracy = -1.0
+
+    def meta_lr(self) -> float:
+        """Return the outer learning rate of the coming step: a cosine from `meta_lr` to a tenth of it."""
+        progress = self.step / self.config.outer_steps
+        return self.config.meta_lr * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+    def outer_step(self, dataset: ClassImages) -> float:
+        """Draw tasks, take one step of the outer optimiser and return the mean loss. Raises FloatingPointError if it is not finite."""
+        self.optimizer.zero_grad()
+        episodes = self.learner.training_episodes(dataset, self.generator)
+        if self.config.augment:
+            episodes = [episode.map_images(lambda images: augment(images, self.generator)) for episode in episodes]
+        loss = self.learner.accumulate_meta_grad(episodes)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} at outer step {self.step}: training has diverged. The last good state is kept in {self.folder}; "
+                "start again with a lower meta_lr or inner learning rate"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.meta_lr()
+        self.optimizer.step()
+        self.step += 1
+        return loss
+
+    def save(self) -> None:
+        """Write everything a resume needs, atomically."""
+        tensors = {f"model.{name}": value for name, value in self.learner.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors["generator"] = self.generator.get_state()
+        counters = {"step": self.step, "seconds": self.seconds, "best_accuracy": self.best_accuracy}
+        with atomic_file(self.folder / LAST) as path:
+            save_tensors(tensors, path, {"counters": json.dumps(counters)})
+
+    def restore(self) -> None:
+        """Read what `save` wrote."""
+        with safetensors.safe_open(self.folder / LAST, "pt") as file:
+            counters = json.loads(file.metadata()["counters"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, the file is no dictionary
+        self.learner.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        state = self.optimizer.state_dict()
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state["state"].setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict(state)
+        self.generator.set_state(tensors["generator"])
+        self.step, self.seconds, self.best_accuracy = counters["step"], counters["seconds"], counters["best_accuracy"]
+
+
+def open_run(folder: str | Path, learner_name: str, learner_config, config: TrainConfig, *, resume: bool = False) -> Run:
+    """Begin a run in a new folder, or take up an interrupted one with `resume` under the very settings it was begun with."""
+    folder = Path(folder)
+    settings = {"learner": learner_name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
+    torch.manual_seed(config.seed)
+    run = Run(folder, learner_name, build_learner(learner_name, settings["hyper_parameters"]), config)
+    if (folder / CONFIG).is_file():
+        if not resume:
+            raise FileExistsError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out")
+        _check_same_settings(folder, settings)
+        if (folder / LAST).is_file():
+            run.restore()
+    else:
+        write_text(folder / CONFIG, json.dumps(settings, indent=2) + "\n")
+    _truncate_log(folder / LOG, run.step)
+    return run
+
+
+def _check_same_settings(folder: Path, settings: dict) -> None:
+    saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    for part in settings:
+        before, now = saved.get(part), settings[part]
+        if before != json.loads(json.dumps(now)):
+            changed = [k for k in now if before.get(k) != now[k]] if isinstance(now, dict) and isinstance(before, dict) else [part]
+            raise ValueError(
+                f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder"
+            )
+
+
+def _truncate_log(path: Path, step: int) -> None:
+    """Drop the lines that a killed run wrote after its last saved state."""
+    if path.is_file():
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if json.loads(line)["step"] <= step]
+        write_text(path, "".join(lines))
+
+
+def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_evaluation: Callable[[dict], None] | None = None) -> bool:
+    """Train to the end, or until Ctrl-C; return whether it is finished. State is saved at every evaluation and on an interrupt."""
+    config = run.config
+    torch.set_num_threads(config.threads)
+    dataset = load_dataset(config.dataset, "train")
+    dataset = dataset.with_rotations() if config.rotations else dataset
+    validation = EpisodeSampler(load_dataset(config.dataset, "val"), config.n_way, config.n_shot, config.n_query)
+    losses: list[float] = []
+    started = time.perf_counter() - run.seconds
+    with _interrupt_between_steps() as interrupted:
+        while run.step < config.outer_steps and not interrupted():
+            losses.append(run.outer_step(dataset))
+            if on_step is not None:
+                on_step(run, losses[-1])
+            if run.step % config.evaluate_every == 0 or run.step == config.outer_steps:
+                run.seconds = time.perf_counter() - started
+                row = _validate(run, validation, sum(losses) / len(losses))
+                losses.clear()
+                if on_evaluation is not None:
+                    on_evaluation(row)
+        run.seconds = time.perf_counter() - started
+        run.save()
+    return run.step == config.outer_steps
+
+
+def _validate(run: Run, validation: EpisodeSampler, train_loss: float) -> dict:
+    """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
+    run.learner.eval()
+    result = evaluate(run.learner, validation, n_episodes=run.config.evaluation_episodes, seed=run.config.seed)
+    is_best = result.accuracy.mean > run.best_accuracy
+    if is_best:
+        run.best_accuracy = result.accuracy.mean
+        with atomic_file(run.folder / BEST) as path:
+            save_tensors(run.learner.state_dict(), path)
+    row = {
+        "step": run.step,
+        "train_loss": train_loss,
+        "val_accuracy": dataclasses.asdict(result.accuracy),
+        "val_loss": dataclasses.asdict(result.loss),
+        "best": is_best,
+        "meta_lr": run.meta_lr(),
+        "seconds": round(run.seconds, 1),
+    }
+    run.save()
+    with open(run.folder / LOG, "a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+    return row
+
+
+def finish(run: Run, split: str = "val", n_episodes: int = 600) -> Evaluation:
+    """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
+    run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST))
+    config = run.config
+    sampler = EpisodeSampler(load_dataset(config.dataset, split), config.n_way, config.n_shot, config.n_query)
+    result = evaluate(run.learner, sampler, n_episodes=n_episodes, seed=config.seed)
+    write_text(run.folder / RESULT, result.to_json() + "\n")
+    return result
+
+
+@contextmanager
+def _interrupt_between_steps() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C end the loop after the step in progress; a second Ctrl-C ends the process at once."""
+    pressed = []
+
+    def note(signal_number, frame):
+        pressed.append(signal_number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        previous = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread (a notebook panel): there is no Ctrl-C to catch
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -205,7 +205,7 @@ def car(rng: Rng) -> list[Stroke]:
 
 def boat(rng: Rng) -> list[Stroke]:
     hull = line(0.8, 6.8, 2.4, 9, 7.6, 9, 9.2, 6.8, 0.8, 6.8)
-    sails = [line(5.2, 1.4, 8.6, 6, 5.2, 6)] + maybe(rng, line(4.8, 2, 2, 6, 4.8, 6))
+    sails = [line(5.2, 1.4, 8.6, 6, 5.2, 6), *maybe(rng, line(4.8, 2, 2, 6, 4.8, 6))]
     return mirrored([hull, line(5, 6.8, 5, 0.8), *sails], rng)
 
 
@@ -324,7 +324,7 @@ def balloon(rng: Rng) -> list[Stroke]:
 
 def ice_cream(rng: Rng) -> list[Stroke]:
     cone = line(2.6, 5.2, 5, 9.7, 7.4, 5.2)
-    scoops = [arc(5, 5, 2.7, 3, 180, 360)] + maybe(rng, arc(5, 2.4, 1.8, 2, 150, 390))
+    scoops = [arc(5, 5, 2.7, 3, 180, 360), *maybe(rng, arc(5, 2.4, 1.8, 2, 150, 390))]
     crossing = [line(3.4, 6.6, 6.4, 7), line(3.6, 7, 6.4, 5.4)]
     return [cone, line(2.3, 5.2, 7.7, 5.2), *scoops, *maybe(rng, *crossing, chance=0.4)]
 

@@ -1,6 +1,7 @@
 """Networks: a backbone that turns images into features, and a linear head that turns features into logits."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class Conv4(nn.Module):
         super().__init__()
         self.config = config
         channels = [config.channels] + [config.width] * 4
-        self.backbone = nn.Sequential(*(self._block(a, b) for a, b in zip(channels, channels[1:], strict=False)), nn.Flatten())
+        self.backbone = nn.Sequential(*(self._block(a, b) for a, b in pairwise(channels)), nn.Flatten())
         with torch.no_grad():
             self.n_features = self.backbone(torch.zeros(2, config.channels, config.size, config.size)).shape[1]
         self.head = nn.Linear(self.n_features, max(n_out, 1))

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from fewshot_kit.models import Conv4, Conv4Config
 class ReptileConfig:
     """Hyper-parameters of Reptile. `inner_*` adapt to a person's support set; `train_*` are the inner loop of meta-training."""
 
-    network: Conv4Config = Conv4Config()
+    network: Conv4Config = field(default_factory=Conv4Config)
     update_rule: str = "sgd"  # one of UPDATE_RULES
     inner_lr: float = 0.01
     inner_steps: int = 10  # full-batch steps ("epochs")

@@ -13,3 +13,8 @@ needs_data = pytest.mark.skipif(
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)  # the tests' tensors are so small that threads cost more than they give

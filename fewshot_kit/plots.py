@@ -1,0 +1,240 @@
+"""Arrays in, figures out. Figures are made without pyplot, so any thread may draw."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+RIGHT, WRONG, INK, MUTED = "#1a7f37", "#b3261e", "#24527a", "#6b7280"
+MAX_QUERIES_SHOWN = 10
+TAGS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # one letter a class: short enough for a bar
+
+
+def png(figure: Figure) -> bytes:
+    """Render a figure and return it as PNG."""
+    return _encode(FigureCanvasAgg(figure))
+
+
+def show(figure: Figure) -> None:
+    """Display a figure below the notebook's cell."""
+    from IPython.display import Image as Picture  # where there is no notebook there need be no IPython
+    from IPython.display import display
+
+    display(Picture(png(figure)))
+
+
+def _encode(canvas: FigureCanvasAgg, *, drawn: bool = False) -> bytes:
+    if not drawn:
+        canvas.draw()
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def show_image(axes: Axes, image: np.ndarray) -> None:
+    """Draw one image (channels, height, width), 0..1; ink pictures as dark ink on white, as people draw them."""
+    image = np.asarray(image)
+    if image.shape[0] == 1:
+        axes.imshow(1 - image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    else:
+        axes.imshow(image.transpose(1, 2, 0), vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_color("#c9ced6")
+
+
+def shorten(name: str, length: int = 18) -> str:
+    """Cut a long class name in its middle; matplotlib's $ is made harmless."""
+    name = name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
+    return name.replace("$", r"\$")
+
+
+def support_figure(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Draw the support: a column a class, headed by its letter and name. images (n, channels, height, width), labels (n,)."""
+    n_way, n_shot = len(class_names), int(np.bincount(labels).max())
+    figure = Figure(figsize=(9.2, 0.45 + 0.85 * n_shot + 0.1), dpi=100)
+    columns = max(n_way, 5)
+    grid = figure.add_gridspec(n_shot, columns, left=0.01, right=0.99, top=1 - 0.42 / figure.get_figheight(), bottom=0.02, hspace=0.06)
+    for label, name in enumerate(class_names):
+        for row, image in enumerate(images[labels == label]):
+            axes = figure.add_subplot(grid[row, label])
+            show_image(axes, image)
+            if row == 0:
+                axes.set_title(f"{TAGS[label]}\n{shorten(name, max(8, 100 // columns))}", fontsize=8, color="#111827", pad=3)
+    return figure
+
+
+def loss_figure(losses: Sequence[float]) -> Figure:
+    """Draw the support loss after 0, 1, ... steps."""
+    figure = Figure(figsize=(5, 2.6), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    _frame_loss(axes, len(losses) - 1)
+    axes.plot(range(len(losses)), losses, color=INK, marker="o", markersize=3)
+    axes.set_ylim(0, 1.05 * max(losses))
+    return figure
+
+
+def _frame_loss(axes: Axes, n_steps: int) -> None:
+    axes.set_xlim(0, max(n_steps, 1))
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.set_title("loss on the support", fontsize=9)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+class LearningPicture:
+    """The picture of a learning: loss curve, and each query with its probabilities.
+
+    Everything that stays is drawn once; `draw` adds curve, bars and verdicts to it, so that a frame takes milliseconds.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, n_way: int, n_steps: int):
+        """Lay out queries (n, channels, height, width) with their true labels (n,); the first of each class come first."""
+        self.shown = _spread(labels, MAX_QUERIES_SHOWN)
+        self.labels, self.n_way, self.n_total = labels, n_way, len(labels)
+        columns = min(5, len(self.shown))
+        rows = -(-len(self.shown) // columns)
+        self.size = (9.2, max(0.3 + rows * self._row_height(), 2.5))  # inches
+        self.figure = Figure(figsize=self.size, dpi=100)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self._frame_curve(n_steps)
+        self.panels = [self._frame_query(images[query], i // columns, i % columns) for i, query in enumerate(self.shown)]
+        self.note = self.figure.text(0.99, 0.985, "", ha="right", va="top", fontsize=9, color="#111827", animated=True)
+        self.canvas.draw()
+        self.background = self.canvas.copy_from_bbox(self.figure.bbox)
+
+    def _row_height(self) -> float:
+        return 1.3 + 0.19 * self.n_way
+
+    def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Add axes by their place from the upper left corner, in inches."""
+        full_width, full_height = self.size
+        return self.figure.add_axes((left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height))
+
+    def _frame_curve(self, n_steps: int) -> None:
+        self.loss_axes = self._axes(0.42, 0.32, 2.3, min(self.size[1] - 0.85, 2.4))
+        _frame_loss(self.loss_axes, n_steps)
+        # A fixed scale: from zero to what an untrained model has, ln n_way, so that two learnings can be compared by eye.
+        self.loss_axes.set_ylim(0, 1.1 * np.log(self.n_way))
+        (self.curve,) = self.loss_axes.plot([], [], color=INK, marker="o", markersize=3, animated=True)
+
+    def _frame_query(self, image: np.ndarray, row: int, column: int) -> dict:
+        left, top = 3.1 + 1.22 * column, 0.5 + row * self._row_height()
+        picture, bars = self._axes(left + 0.1, top, 0.78, 0.78), self._axes(left + 0.1, top + 0.83, 1.05, 0.19 * self.n_way)
+        show_image(picture, image)
+        bars.set(xlim=(0, 1.5), ylim=(self.n_way - 0.5, -0.5), xticks=[], yticks=range(self.n_way))
+        bars.set_yticklabels(TAGS[: self.n_way], fontsize=8)
+        bars.tick_params(length=0, pad=2)
+        bars.spines[["top", "right", "bottom"]].set_visible(False)
+        return {
+            "bars": bars.barh(range(self.n_way), [0] * self.n_way, height=0.72, color=INK, animated=True),
+            "percents": [bars.text(0, i, "", va="center", fontsize=7.5, animated=True) for i in range(self.n_way)],
+            "verdict": picture.text(0, 1.05, "", transform=picture.transAxes, fontsize=8, animated=True),
+            "axes": bars,
+            "picture": picture,
+        }
+
+    def draw(self, losses: Sequence[float], probabilities: np.ndarray) -> bytes:
+        """Return the picture as PNG after len(losses) - 1 steps. probabilities: (n, n_way) of all queries."""
+        self.canvas.restore_region(self.background)
+        self.curve.set_data(range(len(losses)), losses)
+        self.loss_axes.draw_artist(self.curve)
+        for panel, query in zip(self.panels, self.shown, strict=True):
+            self._draw_query(panel, int(self.labels[query]), probabilities[query])
+        n_right = int((probabilities.argmax(1) == self.labels).sum())
+        more = f" ({len(self.shown)} shown)" if self.n_total > len(self.shown) else ""
+        self.note.set_text(f"epoch {len(losses) - 1}: {n_right} of {self.n_total} queries right{more}")
+        self.figure.draw_artist(self.note)
+        return _encode(self.canvas, drawn=True)
+
+    def _draw_query(self, panel: dict, truth: int, probabilities: np.ndarray) -> None:
+        answer = int(probabilities.argmax())
+        color = RIGHT if answer == truth else WRONG
+        for label, (bar, text) in enumerate(zip(panel["bars"], panel["percents"], strict=True)):
+            bar.set_width(probabilities[label])
+            bar.set_facecolor(color if label == answer else "#b8c4d1")
+            text.set_text(f"{100 * probabilities[label]:.0f} %")
+            text.set_x(probabilities[label] + 0.04)
+            panel["axes"].draw_artist(bar)
+            panel["axes"].draw_artist(text)
+        panel["verdict"].set_text(f"✓ right: {TAGS[answer]}" if answer == truth else f"✗ wrong: {TAGS[answer]}, is {TAGS[truth]}")
+        panel["verdict"].set_color(color)
+        panel["picture"].draw_artist(panel["verdict"])
+
+
+def _spread(labels: np.ndarray, most: int) -> list[int]:
+    """Choose up to `most` indices: the first of each class, then the second, and so on; shown class by class."""
+    ranks = [int((labels[:i] == label).sum()) for i, label in enumerate(labels)]
+    chosen = sorted(range(len(labels)), key=lambda i: (ranks[i], labels[i]))[:most]
+    return sorted(chosen, key=lambda i: (labels[i], ranks[i]))
+
+
+def thumbnail(image: np.ndarray) -> bytes:
+    """Return one uint8 image (channels, height, width) as a small PNG; ink pictures as dark ink on white."""
+    pixels = 255 - image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).resize((64, 64), Image.Resampling.BILINEAR).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def answer_figure(image: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Draw a person's own picture as the network sees it (channels, height, width), beside its probabilities (n_way,)."""
+    figure = Figure(figsize=(4.2, 1.96), dpi=100)
+    picture, bars = figure.add_axes((0.01, 0.12, 0.34, 0.72)), figure.add_axes((0.66, 0.06, 0.32, 0.84))
+    show_image(picture, image)
+    picture.set_title("what the model sees", fontsize=8)
+    answer = int(probabilities.argmax())
+    colors = [INK if label == answer else "#b8c4d1" for label in range(len(class_names))]
+    bars.barh(range(len(class_names)), probabilities, color=colors)
+    names = [f"{TAGS[label]} {shorten(name, 14)}" for label, name in enumerate(class_names)]
+    bars.set(xlim=(0, 1.35), ylim=(len(class_names) - 0.5, -0.5), xticks=[], yticks=range(len(class_names)))
+    bars.set_yticklabels(names, fontsize=7.5)
+    bars.spines[["top", "right", "bottom"]].set_visible(False)
+    for label, probability in enumerate(probabilities):
+        bars.text(probability + 0.03, label, f"{100 * probability:.0f} %", va="center", fontsize=7.5)
+    return figure
+
+
+def before_after_figure(images: np.ndarray, labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Figure:
+    """Draw queries (n, channels, height, width) with their probabilities (n, n_way) before and after learning."""
+    shown, n_way = _spread(labels, MAX_QUERIES_SHOWN), before.shape[1]
+    figure = Figure(figsize=(max(0.92 * len(shown) + 0.9, 3.6), 1.3 + 0.3 * n_way), dpi=100)
+    grid = figure.add_gridspec(3, len(shown), height_ratios=[0.8, 0.15 * n_way, 0.15 * n_way], top=0.88, bottom=0.04, left=0.12, right=0.99)
+    for column, query in enumerate(shown):
+        truth, answer = labels[query], int(after[query].argmax())
+        picture = figure.add_subplot(grid[0, column])
+        show_image(picture, images[query])
+        verdict, color = ("✓ right", RIGHT) if answer == truth else ("✗ wrong", WRONG)
+        picture.set_title(f"is {TAGS[truth]}: {verdict}", fontsize=7.5, color=color, pad=3)
+        for row, (when, probabilities) in enumerate((("before", before[query]), ("after", after[query])), start=1):
+            axes = figure.add_subplot(grid[row, column])
+            axes.barh(range(n_way), probabilities, height=0.75, color=[RIGHT if label == truth else "#b8c4d1" for label in range(n_way)])
+            axes.set(xlim=(0, 1), ylim=(n_way - 0.5, -0.5), xticks=[], yticks=range(n_way))
+            axes.set_yticklabels(TAGS[:n_way] if column == 0 else [""] * n_way, fontsize=7)
+            axes.tick_params(length=0, pad=2)
+            if column == 0:
+                axes.set_ylabel(when, fontsize=8)
+    return figure
+
+
+def accuracy_figure(rows: Sequence[tuple[str, float, float]]) -> Figure:
+    """Draw (name, accuracy, half width of the 95 % interval) as bars, fractions as percent."""
+    figure = Figure(figsize=(6.4, 0.55 + 0.36 * len(rows)), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    names, means, half_widths = zip(*rows, strict=True)
+    axes.barh(
+        names, [100 * mean for mean in means], xerr=[100 * h for h in half_widths], color=[INK] + ["#b8c4d1"] * (len(rows) - 1), capsize=3
+    )
+    for row, (_, mean, half_width) in enumerate(rows):
+        interval = f" ± {100 * half_width:.1f}" if half_width else ""
+        axes.text(100 * (mean + half_width) + 1.5, row, f"{100 * mean:.1f}{interval} %", va="center", fontsize=8.5)
+    axes.set(xlim=(0, 125), xlabel="accuracy on the queries, %", xticks=range(0, 101, 20))
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,263 @@
+"""The panel of a learner that fine-tunes: sample, tune, learn, evaluate."""
+
+import html
+import logging
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+
+from fewshot_kit import plots
+from fewshot_kit.datasets import dataset_names, is_available
+from fewshot_kit.evaluate import Interval
+from fewshot_kit.session import DemoSession, Epoch, Learning
+from fewshot_kit.widgets.class_picker import MAX_CHOSEN, ClassPicker
+from fewshot_kit.widgets.own_picture import OwnPicture
+from fewshot_kit.widgets.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+OWN_FOLDER = "own folder …"
+EVALUATION_EPISODES = 200
+FRAME_SECONDS = 0.08  # at least, between two pictures of a learning under way: drawing must not slow the learning down
+Check = Callable[[], None]
+
+
+class FewShotPanel(widgets.VBox):
+    """Sample classes, move the sliders, watch the model learn. Every learning starts again from the pretrained weights."""
+
+    def __init__(self, session: DemoSession):
+        self.session = session
+        self.learning: Learning | None = None
+        self.worker = Worker(self._show_error)
+        self._picture: plots.LearningPicture | None = None
+        self._is_syncing = False  # controls are being set to what the session has, not moved by a person
+        self.picker = ClassPicker(session, self.choose)
+        self.own_picture = OwnPicture(self.classify)
+        super().__init__([self._data_box(), self._learning_box(), self._evaluation_box()], layout=widgets.Layout(width="960px"))
+        self._show_episode()
+        self._learn(lambda: None)
+
+    def _data_box(self) -> widgets.VBox:
+        session = self.session
+        options = [(name if is_available(name) else f"{name} (download)", name) for name in dataset_names()]
+        self.dataset = widgets.Dropdown(
+            options=[*options, (OWN_FOLDER, OWN_FOLDER)], description="data set", layout=widgets.Layout(width="300px")
+        )
+        self.dataset.value = session.dataset.name if session.dataset.name in dataset_names() else OWN_FOLDER
+        self.folder = widgets.Text(
+            placeholder="folder or .zip with one sub-folder a class, then Enter", layout=widgets.Layout(width="420px")
+        )
+        self.folder.continuous_update = False
+        self.folder.layout.visibility = "visible" if self.dataset.value == OWN_FOLDER else "hidden"
+        self.n_way = _int_slider(session.n_way, 2, MAX_CHOSEN, "classes (way)")
+        self.n_shot = _int_slider(session.n_shot, 1, 10, "pictures each (shot)")
+        self.n_query = _int_slider(session.n_query, 1, 10, "queries a class")
+        self.seed = widgets.IntText(value=session.seed, description="seed", layout=widgets.Layout(width="200px"))
+        self.sample_button = widgets.Button(description="Sample classes", button_style="primary", icon="random")
+        self.support_image = widgets.Image(format="png")
+        self.dataset.observe(lambda change: self._on_dataset(change["new"]), "value")
+        self.folder.observe(lambda change: self.load(f"folder:{change['new'].strip()}"), "value")
+        for control in (self.n_way, self.n_shot, self.n_query, self.seed):
+            control.observe(lambda _: None if self._is_syncing else self.sample(), "value")
+        self.sample_button.on_click(lambda _: self.seed.set_trait("value", int(torch.randint(10**6, ()))))
+        return widgets.VBox(
+            [
+                widgets.HBox([self.dataset, self.folder]),
+                widgets.HBox([_numbered(self.n_way, widgets.BoundedIntText), self.seed, self.sample_button]),
+                widgets.HBox([_numbered(self.n_shot, widgets.BoundedIntText), _numbered(self.n_query, widgets.BoundedIntText)]),
+                widgets.Accordion([self.picker], titles=("Choose the classes by hand",)),
+                widgets.HTML("<b>Support</b>, all it learns from:"),
+                self.support_image,
+            ]
+        )
+
+    def _learning_box(self) -> widgets.VBox:
+        settings = self.session.learner.inner_loop_settings()
+        self.learning_rate = widgets.FloatLogSlider(
+            value=settings["inner_lr"], min=-4, max=0, step=0.05, description="learning rate", continuous_update=False, readout=False,
+            style={"description_width": "130px"}, layout=widgets.Layout(width="360px"),
+        )  # fmt: skip
+        self.epochs = _int_slider(settings["inner_steps"], 0, 50, "epochs")
+        self.learn_button = widgets.Button(description="Learn", button_style="success", icon="play")
+        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
+        self.status = widgets.HTML()
+        self.learning_image = widgets.Image(format="png")
+        self.shown_epoch = _int_slider(0, 0, 50, "look back at epoch")
+        self.shown_epoch.continuous_update = True
+        for control in (self.learning_rate, self.epochs):
+            control.observe(lambda _: self.learn(), "value")
+        self.learn_button.on_click(lambda _: self.learn())
+        self.stop_button.on_click(lambda _: self.stop())
+        self.shown_epoch.observe(lambda change: self._draw(change["new"]), "value")
+        return widgets.VBox(
+            [
+                widgets.HBox([_numbered(self.learning_rate, widgets.BoundedFloatText, step=0.001), self.learn_button]),
+                widgets.HBox([_numbered(self.epochs, widgets.BoundedIntText), self.stop_button]),
+                self.status,
+                self.learning_image,
+                _numbered(self.shown_epoch, widgets.BoundedIntText),
+                widgets.Accordion([self.own_picture], titles=("Try a picture of your own",)),
+            ]
+        )
+
+    def _evaluation_box(self) -> widgets.VBox:
+        self.evaluate_button = widgets.Button(
+            description=f"Evaluate on {EVALUATION_EPISODES} episodes", layout=widgets.Layout(width="230px")
+        )
+        self.progress = widgets.IntProgress(max=EVALUATION_EPISODES, layout=widgets.Layout(width="300px"))
+        self.result = widgets.HTML("")
+        self.evaluate_button.on_click(lambda _: self.evaluate())
+        return widgets.VBox([widgets.HBox([self.evaluate_button, self.progress]), self.result])
+
+    # What a person does. Each returns at once; the work runs in the worker.
+
+    def _on_dataset(self, name: str) -> None:
+        self.folder.layout.visibility = "visible" if name == OWN_FOLDER else "hidden"
+        if name != OWN_FOLDER and not self._is_syncing:
+            self.load(name)
+
+    def load(self, dataset: str) -> None:
+        """Change the data set, sample from it and learn."""
+        self._say(f"loading {dataset} …")
+        self._start(lambda: self.session.load(dataset), after=self.picker.reset)
+
+    def sample(self) -> None:
+        """Sample an episode by the settings on show, and learn it."""
+        settings = {name: getattr(self, name).value for name in ("n_way", "n_shot", "n_query", "seed")}
+        self._start(lambda: self.session.sample(**settings))
+
+    def choose(self, class_ids: list[int]) -> None:
+        """Take these classes, and learn them."""
+        self._start(lambda: self.session.choose(class_ids))
+
+    def _start(self, prepare: Callable[[], object], after: Callable[[], object] = lambda: None) -> None:
+        def job(check: Check) -> None:
+            try:
+                prepare()
+            finally:  # after an error the session is what it was, and so the controls must be
+                self._sync_controls()
+            after()
+            self._show_episode()
+            self._learn(check)
+
+        self.worker.submit(job)
+
+    def _sync_controls(self) -> None:
+        session, self._is_syncing = self.session, True
+        try:
+            for name in ("n_way", "n_shot", "n_query", "seed"):
+                getattr(self, name).value = getattr(session, name)
+            self.dataset.value = session.dataset.name if session.dataset.name in dataset_names() else OWN_FOLDER
+        finally:
+            self._is_syncing = False
+
+    def learn(self) -> None:
+        """Learn the episode on show from the pretrained weights, at the sliders' settings."""
+        self.worker.submit(self._learn)
+
+    def stop(self) -> None:
+        """Stop learning or evaluating; what was drawn last stays."""
+        self.worker.stop()
+        self.stop_button.disabled = True
+        self._say("stopped")
+
+    def evaluate(self) -> None:
+        """Measure the settings on show on fresh episodes of this data set."""
+        self.worker.submit(self._evaluate)
+
+    def classify(self, picture: np.ndarray | Exception) -> None:
+        """Classify a person's own picture by what was learned last."""
+        if isinstance(picture, Exception) or self.learning is None:
+            self._show_error(picture if isinstance(picture, Exception) else ValueError("learn first: nothing was learned yet"))
+            return
+        image, probabilities = self.session.classify(self.learning, picture)
+        self.own_picture.show(
+            plots.png(plots.answer_figure(image[0].numpy(), probabilities.numpy(), self.learning.episode.support.class_names))
+        )
+
+    # What the worker does.
+
+    def _learn(self, check: Check) -> None:
+        started, drawn = time.perf_counter(), -1.0
+        lr, steps, query = self.learning_rate.value, self.epochs.value, self.session.episode.query
+        self._picture = plots.LearningPicture(query.images.numpy(), query.labels.numpy(), query.n_way, steps)
+        self.stop_button.disabled = False
+
+        def show(epoch: Epoch) -> None:
+            nonlocal drawn
+            check()
+            if time.perf_counter() - drawn > FRAME_SECONDS and epoch.step < steps:
+                self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy())
+                drawn = time.perf_counter()
+
+        self.learning = self.session.learn(lr, steps, on_epoch=show)
+        self.stop_button.disabled = True
+        self.shown_epoch.max = max(steps, 1)
+        if self.shown_epoch.value == steps:
+            self._draw(steps)
+        else:
+            self.shown_epoch.value = steps
+        seconds, right = time.perf_counter() - started, 100 * self.learning.accuracy
+        self._say(
+            f"{self._setting()}: learned in {seconds:.2f} s (learning rate {lr:.3g}, {steps} epochs); {right:.0f} % of the queries right"
+        )
+
+    def _draw(self, step: int) -> None:
+        if self.learning is not None and self._picture is not None and step < len(self.learning.epochs):
+            epoch = self.learning.epochs[step]
+            self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy())
+
+    def _show_episode(self) -> None:
+        support = self.session.episode.support
+        self.support_image.value = plots.png(plots.support_figure(support.images.numpy(), support.labels.numpy(), support.class_names))
+
+    def _evaluate(self, check: Check) -> None:
+        self.stop_button.disabled = False
+        self.progress.value = 0
+
+        def show(done: int, accuracy: Interval) -> None:
+            check()
+            self.progress.value = done
+            self.result.value = f"{accuracy.percent()} after {done} episodes"
+
+        result = self.session.evaluate(EVALUATION_EPISODES, self.learning_rate.value, self.epochs.value, on_progress=show)
+        baseline = self.session.evaluate_baseline(EVALUATION_EPISODES)
+        self.stop_button.disabled = True
+        self.result.value = (
+            f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}, inductive, "
+            f"seed {result.seed}). Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
+        )
+
+    def _setting(self) -> str:
+        session = self.session
+        return f"{html.escape(session.dataset.name)} {session.n_way}-way {session.n_shot}-shot"
+
+    def _say(self, message: str) -> None:
+        """Show a line of HTML: escape what a person or a file supplied."""
+        self.status.value = f'<span style="color:#374151">{message}</span>'
+
+    def _show_error(self, error: Exception) -> None:
+        logger.debug("shown in the panel", exc_info=error)
+        self.stop_button.disabled = True
+        self.status.value = f'<span role="alert" style="color:{plots.WRONG}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
+
+
+def _int_slider(value: int, low: int, high: int, description: str) -> widgets.IntSlider:
+    return widgets.IntSlider(
+        value=value, min=low, max=high, description=description, continuous_update=False, readout=False,
+        style={"description_width": "130px"}, layout=widgets.Layout(width="360px"),
+    )  # fmt: skip
+
+
+def _numbered(slider: widgets.Widget, box_class: type, **box: float) -> widgets.HBox:
+    """Put a number box beside a slider, tied to its value."""
+    is_log = isinstance(slider, widgets.FloatLogSlider)
+    low, high = (slider.base**slider.min, slider.base**slider.max) if is_log else (slider.min, slider.max)
+    number = box_class(value=slider.value, min=low, max=high, layout=widgets.Layout(width="80px"), **box)
+    widgets.link((slider, "value"), (number, "value"))
+    if not is_log:
+        widgets.link((slider, "max"), (number, "max"))
+    return widgets.HBox([slider, number])

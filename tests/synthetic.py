@@ -1,0 +1,56 @@
+"""Small made-up data and small networks: what the tests of the core run on."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fewshot_kit.datasets import ClassImages
+from fewshot_kit.episodes import Episode, EpisodeSampler
+from fewshot_kit.images import Preprocessing
+from fewshot_kit.learners import Reptile, ReptileConfig
+from fewshot_kit.models import Conv4Config
+
+SIZE = 18  # the last block sees 2 x 2: of a single value group norm would leave nothing
+NETWORK = Conv4Config(width=8, size=SIZE)
+CONFIG = ReptileConfig(network=NETWORK, inner_lr=0.1, inner_steps=3, head_lr_scale=5.0, train_inner_steps=3, train_way=3)
+NAMES = tuple("abcdefghijkl")
+
+
+def numbered_images(counts: tuple[int, ...], size: int = SIZE) -> ClassImages:
+    """Images that say who they are: the first pixel is their class, the second their place in it."""
+    images = torch.zeros(sum(counts), 1, size, size, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.cat([torch.full((count,), class_id) for class_id, count in enumerate(counts)]).byte()
+    images[:, 0, 0, 1] = torch.cat([torch.arange(count) for count in counts]).byte()
+    return ClassImages("numbered", "test", images, counts, NAMES[: len(counts)], Preprocessing(size=size))
+
+
+def identities(images: Tensor) -> list[tuple[int, int]]:
+    """Read (class, place in it) from the pixels of `numbered_images`."""
+    return [tuple(pair) for pair in (images[:, 0, 0, :2] * 255).round().int().tolist()]
+
+
+def noisy_images(n_classes: int = 10, per_class: int = 8, noise: float = 0.15, seed: int = 0, size: int = SIZE) -> ClassImages:
+    """Each class is a random pattern, each image that pattern with some pixels turned over: there is something to learn."""
+    generator = torch.Generator().manual_seed(seed)
+    patterns = torch.rand(n_classes, 1, 1, size, size, generator=generator) < 0.3
+    flips = torch.rand(n_classes, per_class, 1, size, size, generator=generator) < noise
+    images = (patterns ^ flips).flatten(0, 1).to(torch.uint8) * 255
+    return ClassImages("noisy", "test", images, (per_class,) * n_classes, NAMES[:n_classes], Preprocessing(size=size))
+
+
+def noisy_episodes(n_episodes: int, n_way: int = 3, n_shot: int = 2, n_query: int = 3, seed: int = 0) -> list[Episode]:
+    sampler, generator = EpisodeSampler(noisy_images(), n_way, n_shot, n_query), torch.Generator().manual_seed(seed)
+    return [sampler.sample(generator) for _ in range(n_episodes)]
+
+
+def tiny_reptile(norm: str = "group", seed: int = 0, **changes) -> Reptile:
+    """A Reptile of width 8 with seeded weights; `changes` are of its configuration."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Reptile(replace(CONFIG, network=replace(NETWORK, norm=norm), **changes))
+
+
+def same_state(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Say whether two states are equal to the last bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,357 @@
+"""The laws every learner keeps, and each algorithm against an independent loop."""
+
+import copy
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from synthetic import noisy_episodes, noisy_images, same_state, tiny_reptile
+from torch import nn
+
+from fewshot_kit.episodes import EpisodeSampler, LabelledImages
+from fewshot_kit.fine_tune import Cancelled
+from fewshot_kit.learners import LEARNERS, Learner, NearestPrototype, Reptile
+from fewshot_kit.models import NORMS
+
+MAKERS = {f"reptile-{norm}": lambda norm=norm: tiny_reptile(norm) for norm in NORMS} | {"nearest_prototype": NearestPrototype}
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+@pytest.fixture(params=MAKERS)
+def learner(request) -> Learner:
+    return MAKERS[request.param]()
+
+
+def one_episode(**options):
+    return noisy_episodes(1, **options)[0]
+
+
+# --- every learner ---
+
+
+def test_adapting_and_predicting_leave_no_trace(learner):
+    episode = one_episode()
+    state, random_state = copy.deepcopy(learner.state_dict()), torch.get_rng_state()
+    modes = [module.training for module in learner.modules()]
+    learner.adapt(episode.support)(episode.query.images)
+    assert same_state(state, learner.state_dict())
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert modes == [module.training for module in learner.modules()]
+    assert all(p.grad is None for p in learner.parameters())
+
+
+def test_the_same_support_gives_the_same_predictor(learner):
+    episode = one_episode()
+    first = learner.adapt(episode.support)(episode.query.images)
+    learner.adapt(one_episode(seed=1).support)
+    assert torch.equal(first, learner.adapt(episode.support)(episode.query.images))
+
+
+def test_one_image_is_answered_without_a_look_at_the_others(learner):
+    episode = one_episode(n_query=6)
+    queries = torch.cat([episode.query.images, one_episode(seed=1, n_query=6).query.images])  # more than 25: cdist changes its method
+    predict = learner.adapt(episode.support)
+    together = predict(queries)
+    for i in range(len(queries)):
+        torch.testing.assert_close(together[i : i + 1], predict(queries[i : i + 1]), **CLOSE)
+
+
+def test_permuting_labels_permutes_logits(learner):
+    episode = one_episode()
+    new_label = torch.tensor([2, 0, 1])
+    names = tuple(episode.support.class_names[new_label.tolist().index(label)] for label in range(3))
+    permuted = LabelledImages(episode.support.images, new_label[episode.support.labels], names)
+    logits, of_permuted = (learner.adapt(support)(episode.query.images) for support in (episode.support, permuted))
+    torch.testing.assert_close(of_permuted[:, new_label], logits, **CLOSE)
+
+
+def test_a_stack_of_episodes_is_answered_as_one_by_one(learner):
+    episodes = noisy_episodes(4)
+    for transductive in (False, True):
+        logits, losses = learner.predict_episodes(episodes, transductive=transductive)
+        expected, expected_losses = Learner.predict_episodes(learner, episodes, transductive=transductive)
+        torch.testing.assert_close(logits, expected, **CLOSE)
+        if isinstance(learner, Reptile) and (learner.config.network.norm in ("batch", "running")) and not transductive:
+            continue  # its support loss is that of the inner loop, by the statistics of the batch; see the test below
+        torch.testing.assert_close(losses, expected_losses, **CLOSE)
+
+
+@pytest.mark.parametrize("n_way", range(2, 11))
+def test_any_number_of_classes_will_do(learner, n_way):
+    episode = one_episode(n_way=n_way, n_shot=1, n_query=1)
+    assert learner.max_way is None
+    assert learner.adapt(episode.support)(episode.query.images).shape == (n_way, n_way)
+
+
+def test_every_learner_beats_chance_on_easy_classes(learner):
+    logits, _ = learner.predict_episodes(noisy_episodes(10, n_query=5))
+    labels = torch.arange(3).repeat_interleave(5)
+    assert (logits.argmax(-1) == labels).float().mean() > 0.5  # 150 answers, chance 1/3: standard deviation 0.04
+
+
+def test_more_classes_than_a_learner_knows_is_an_error_that_says_so():
+    learner = NearestPrototype()
+    learner.check_way(1000)
+    learner.max_way = 3
+    learner.check_way(3)
+    with pytest.raises(ValueError, match=r"at most 3 classes .* support has 4; choose fewer"):
+        learner.check_way(4)
+
+
+def test_two_threads_on_one_learner_get_what_one_thread_gets(learner):
+    episodes = noisy_episodes(2, n_query=4)
+
+    def answer(episode):
+        together.wait()
+        return torch.stack([learner.adapt(episode.support)(episode.query.images) for _ in range(8)])
+
+    together = Barrier(1)
+    expected = [answer(episode) for episode in episodes]
+    together = Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        for alone, beside in zip(expected, threads.map(answer, episodes), strict=True):
+            assert torch.equal(alone, beside)
+
+
+# --- learners with an inner loop ---
+
+
+@pytest.fixture(params=NORMS)
+def reptile(request) -> Reptile:
+    return tiny_reptile(request.param)
+
+
+def test_no_epochs_is_to_know_nothing(reptile):
+    episode = one_episode()
+    logits = reptile.with_inner_loop(inner_steps=0).adapt(episode.support)(episode.query.images)
+    torch.testing.assert_close(logits.softmax(-1), torch.full((9, 3), 1 / 3))
+
+
+def test_a_step_s_predictor_keeps_its_answer_after_the_loop_went_on(reptile):
+    episode, steps = one_episode(), []
+
+    def note(step, loss, predict):
+        steps.append((step, loss, predict, predict(episode.query.images)))
+
+    final = reptile.adapt(episode.support, on_step=note)
+    assert [step for step, _, _, _ in steps] == [0, 1, 2, 3]
+    for _, _, predict, then in steps:
+        assert torch.equal(predict(episode.query.images), then)
+    assert torch.equal(steps[-1][3], final(episode.query.images)) and not torch.equal(steps[0][3], steps[-1][3])
+
+
+def test_reported_losses_are_those_of_the_support_and_fall(reptile):
+    episode, losses = one_episode(), []
+    transductive = reptile.config.network.norm in ("batch", "running")  # the inner loop's loss is by the statistics of its batch
+
+    def check(step, loss, predict):
+        losses.append(loss)
+        expected = F.cross_entropy(predict(episode.support.images), episode.support.labels).item()
+        assert loss == pytest.approx(expected, abs=1e-4)
+
+    reptile.adapt(episode.support, on_step=check, transductive=transductive)
+    assert losses[0] == pytest.approx(math.log(3)) and losses[-1] < losses[0]
+
+
+def test_cancelled_ends_adapting(reptile):
+    def cancel(step, loss, predict):
+        if step == 1:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        reptile.adapt(one_episode().support, on_step=cancel)
+
+
+def test_transductive_is_another_answer_with_batch_norm_alone(reptile):
+    episode = one_episode()
+    inductive, transductive = (reptile.adapt(episode.support, transductive=mode)(episode.query.images) for mode in (False, True))
+    assert torch.allclose(inductive, transductive) == (reptile.config.network.norm in ("group", "none"))
+
+
+def test_another_inner_loop_on_the_same_weights(reptile):
+    other = reptile.with_inner_loop(inner_lr=0.5, inner_steps=7)
+    assert other.inner_loop_settings() == {"inner_lr": 0.5, "inner_steps": 7}
+    assert reptile.inner_loop_settings() == {"inner_lr": 0.1, "inner_steps": 3}
+    assert reptile.with_inner_loop().inner_loop_settings() == reptile.inner_loop_settings()
+    assert all(p is q for p, q in zip(reptile.parameters(), other.parameters(), strict=True))
+    with pytest.raises(ValueError, match="finite number above 0"):
+        reptile.with_inner_loop(inner_lr=math.nan)
+
+
+def test_a_learner_without_an_inner_loop_says_so():
+    learner = NearestPrototype()
+    assert learner.with_inner_loop() is learner and learner.inner_loop_settings() == {"inner_lr": None, "inner_steps": None}
+    with pytest.raises(ValueError, match="NearestPrototype has no inner loop"):
+        learner.with_inner_loop(inner_lr=0.1)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_configurations_are_saved_whole(name):
+    from dataclasses import asdict
+
+    config_class = LEARNERS[name][1]
+    changed = replace(config_class(), network=replace(config_class().network, norm="batch", width=16))
+    assert config_class.from_dict(asdict(changed)) == changed
+
+
+# --- Reptile's meta-gradient ---
+
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": lambda groups: torch.optim.Adam(groups, betas=(0.0, 0.999))}
+
+
+def in_double(episodes):
+    return [episode.map_images(lambda images: images.double()) for episode in episodes]
+
+
+def training_tasks(n: int, n_shot: int = 3):
+    return in_double(noisy_episodes(n, n_shot=n_shot, n_query=0))
+
+
+def phi_by_torch_optim(learner: Reptile, support: LabelledImages, head: nn.Linear) -> dict[str, torch.Tensor]:
+    """Train a copy of the network on the first image of each class, then on the second, and so on."""
+    network, config = copy.deepcopy(learner.network).train(), learner.config
+    network.head = copy.deepcopy(head)
+    groups = [
+        {"params": network.backbone.parameters(), "lr": config.train_inner_lr},
+        {"params": network.head.parameters(), "lr": config.train_inner_lr * config.head_lr_scale},
+    ]
+    optimizer = OPTIMIZERS[config.update_rule](groups)
+    n_shot = len(support) // support.n_way
+    for shot in range(n_shot):
+        rows = [label * n_shot + shot for label in range(support.n_way)]
+        optimizer.zero_grad()
+        F.cross_entropy(network(support.images[rows]), support.labels[rows]).backward()
+        optimizer.step()
+    return {name: p.detach() for name, p in network.named_parameters()}
+
+
+def zero_head(learner: Reptile, n_way: int = 3) -> nn.Linear:
+    head = nn.Linear(learner.network.n_features, n_way).double()
+    for p in head.parameters():
+        nn.init.zeros_(p)
+    return head
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("update_rule", "lr"), [("sgd", 0.1), ("adam", 0.001)])
+def test_the_meta_gradient_is_theta_minus_phi(norm, update_rule, lr):
+    learner = tiny_reptile(norm, update_rule=update_rule, train_inner_lr=lr).double()
+    tasks = training_tasks(1 if norm in ("batch", "running") else 2)  # their statistics go on from task to task
+    expected = [phi_by_torch_optim(learner, task.support, zero_head(learner)) for task in tasks]
+    learner.accumulate_meta_grad(tasks)
+    for name, theta in learner.network.backbone.named_parameters():
+        mean_phi = torch.stack([phi[f"backbone.{name}"] for phi in expected]).mean(0)
+        assert theta.grad.abs().max() > 1e-6
+        torch.testing.assert_close(theta.grad, theta.detach() - mean_phi, rtol=1e-8, atol=1e-10)
+    assert all(p.grad is None for p in learner.network.head.parameters())
+
+
+def test_one_inner_step_of_sgd_is_the_rate_times_the_ordinary_gradient(monkeypatch):
+    learner, head = tiny_reptile(train_inner_lr=0.03).double(), nn.Linear(32, 3).double()  # not zero: that would stop the gradient
+    start = Reptile._start
+
+    def with_head(self, n_way):
+        parameters, buffers = start(self, n_way)
+        return parameters | {"head.weight": head.weight.detach(), "head.bias": head.bias.detach()}, buffers
+
+    monkeypatch.setattr(Reptile, "_start", with_head)
+    task = training_tasks(1, n_shot=1)[0]
+    learner.accumulate_meta_grad([task])
+    backbone = copy.deepcopy(learner.network.backbone)
+    backbone.zero_grad()
+    F.cross_entropy(head(backbone(task.support.images)), task.support.labels).backward()
+    for theta, p in zip(learner.network.backbone.parameters(), backbone.parameters(), strict=True):
+        assert p.grad.abs().max() > 1e-6
+        torch.testing.assert_close(theta.grad, 0.03 * p.grad, rtol=1e-8, atol=1e-12)
+
+
+def test_meta_gradients_add_up_to_what_is_there_already():
+    learner, tasks = tiny_reptile().double(), training_tasks(2)
+    single = []
+    for task in tasks:
+        learner.zero_grad()
+        learner.accumulate_meta_grad([task])
+        single.append([p.grad.clone() for p in learner.network.backbone.parameters()])
+    learner.accumulate_meta_grad([tasks[0]])  # on top of the second task's
+    for p, first, second in zip(learner.network.backbone.parameters(), *single, strict=True):
+        torch.testing.assert_close(p.grad, first + second)
+
+
+def test_meta_training_leaves_theta_and_reports_the_loss_at_the_last_inner_step():
+    learner, task = tiny_reptile().double(), training_tasks(1)[0]
+    theta = copy.deepcopy(learner.state_dict())
+    loss = learner.accumulate_meta_grad([task])
+    assert same_state(theta, learner.state_dict())
+    phi = phi_by_torch_optim(learner, replace(task.support, **first_shots(task.support, 2)), zero_head(learner))
+    last = replace(task.support, images=task.support.images[2::3], labels=task.support.labels[2::3])
+    at_phi = torch.func.functional_call(learner.network, phi, (last.images,))
+    assert loss == pytest.approx(F.cross_entropy(at_phi, last.labels).item())
+
+
+def first_shots(support: LabelledImages, n: int) -> dict[str, torch.Tensor]:
+    keep = [i for i in range(len(support)) if i % 3 < n]
+    return {"images": support.images[keep], "labels": support.labels[keep]}
+
+
+def test_running_statistics_go_on_from_task_to_task():
+    learner = tiny_reptile("running").double()
+    norm = learner.network.backbone[0][1]
+    before, mean = norm.num_batches_tracked.item(), norm.running_mean.clone()
+    learner.accumulate_meta_grad(training_tasks(2))
+    assert norm.num_batches_tracked.item() == before + 6 and not torch.equal(mean, norm.running_mean)
+
+
+def test_training_episodes_have_an_image_of_each_class_for_each_inner_step():
+    learner = tiny_reptile(meta_batch_size=2, train_way=4, train_inner_steps=5)
+    episodes = learner.training_episodes(noisy_images(), torch.Generator().manual_seed(0))
+    assert len(episodes) == 2
+    assert all(episode.n_way == 4 and len(episode.support) == 20 and len(episode.query) == 0 for episode in episodes)
+
+
+def test_outer_steps_along_the_meta_gradient_make_adapting_better():
+    learner, sampler = tiny_reptile(train_way=5), EpisodeSampler(noisy_images(), 5, 1, 5)
+    generator = torch.Generator().manual_seed(0)
+    episodes = [sampler.sample(generator) for _ in range(20)]
+
+    def loss() -> float:
+        logits, _ = learner.predict_episodes(episodes)
+        return F.cross_entropy(logits.flatten(0, 1), torch.arange(5).repeat_interleave(5).repeat(20)).item()
+
+    before, optimizer = loss(), torch.optim.Adam(learner.network.backbone.parameters(), lr=0.003)
+    for _ in range(60):
+        optimizer.zero_grad()
+        learner.accumulate_meta_grad(learner.training_episodes(sampler.dataset, generator))
+        optimizer.step()
+    assert loss() < 0.9 * before
+
+
+# --- the baseline ---
+
+
+def test_nearest_prototype_equals_a_loop_by_hand():
+    episode = one_episode(n_shot=3)
+    support, labels = episode.support.images.flatten(1).double().numpy(), episode.support.labels.numpy()
+    logits = NearestPrototype().adapt(episode.support)(episode.query.images)
+    for query, row in zip(episode.query.images.flatten(1).double().numpy(), logits, strict=True):
+        distances = [((query - support[labels == label].mean(axis=0)) ** 2).sum() for label in range(3)]
+        np.testing.assert_allclose(row.numpy(), -np.array(distances), rtol=1e-4)
+
+
+def test_nearest_prototype_measures_in_given_features():
+    episode = one_episode()
+    features = nn.Sequential(nn.AvgPool2d(6), nn.Flatten())
+    logits = NearestPrototype(features).adapt(episode.support)(episode.query.images)
+    pooled = episode.map_images(nn.AvgPool2d(6))
+    torch.testing.assert_close(logits, NearestPrototype().adapt(pooled.support)(pooled.query.images))
+
+
+def test_the_baseline_has_nothing_to_train():
+    with pytest.raises(TypeError, match="nothing to train"):
+        NearestPrototype().accumulate_meta_grad([])
+    with pytest.raises(TypeError, match="nothing to train"):
+        NearestPrototype().training_episodes(noisy_images(), torch.Generator())

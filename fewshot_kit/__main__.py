@@ -1,7 +1,6 @@
 """The command line: python -m fewshot_kit train <learner> | evaluate <checkpoint> | export <run> | list."""
 
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
 from fewshot_kit.cards import export_run, record_result
-from fewshot_kit.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, write_text
+from fewshot_kit.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, read_config, write_text
 from fewshot_kit.datasets import load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import EpisodeSampler
@@ -104,9 +103,16 @@ def evaluate_command(
     result = dataclasses.replace(result, checkpoint=loaded.name)
     _report(result, json)
     if record:
-        record_result(
-            loaded.folder, result, command=shlex.join(["python", "-m", "fewshot_kit", *(a for a in sys.argv[1:] if a != "--record")])
-        )
+        record_result(loaded.folder, result, command=evaluation_command(result, inner_lr, inner_steps))
+
+
+def evaluation_command(result: Evaluation, inner_lr: float | None, inner_steps: int | None) -> str:
+    """Return the command that repeats a measurement."""
+    flags = {"dataset": result.dataset, "split": result.split, "n-way": result.n_way, "n-shot": result.n_shot, "n-query": result.n_query}
+    flags |= {"episodes": result.n_episodes, "seed": result.seed, "inner-lr": inner_lr, "inner-steps": inner_steps}
+    words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
+    words += ["--transductive"] if result.transductive else []
+    return shlex.join(["python", "-m", "fewshot_kit", "evaluate", str(result.checkpoint), *words])
 
 
 def _report(result: Evaluation, json_path: str | None) -> None:
@@ -122,8 +128,7 @@ def list_command() -> None:
     """List the checkpoints with their measured accuracy."""
     for name in list_checkpoints():
         print(name)
-        config = json.loads((PRETRAINED / name / "config.json").read_text(encoding="utf-8"))
-        for result in config["results"]:
+        for result in read_config(PRETRAINED / name)["results"]:
             accuracy, loss = Interval(**result["accuracy"]), Interval(**result["loss"])
             mode = "transductive" if result["transductive"] else "inductive"
             print(
@@ -148,6 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

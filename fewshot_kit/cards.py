@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import safetensors.torch
@@ -51,7 +52,7 @@ def record_result(folder: Path, result: Evaluation, command: str) -> None:
     """Add a measurement to a checkpoint's config.json and card; it replaces an earlier one of the same command."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     results = [row for row in config["results"] if row["command"] != command]
-    _refresh(folder, {**config, "results": [*results, {**dataclasses.asdict(result), "command": command}]})
+    _refresh(folder, {**config, "results": [*results, {**result.to_dict(), "command": command}]})
 
 
 def _refresh(folder: Path, config: dict) -> None:
@@ -66,16 +67,15 @@ def training_command(settings: dict) -> str:
     return " ".join(["python -m fewshot_kit train", settings["learner"], *flags])
 
 
-def _flags(values: dict, defaults: dict, prefix: str = "") -> list[str]:
+def _flags(values: dict, defaults: dict) -> list[str]:
     flags = []
     for name, value in values.items():
-        flag = "--" + prefix + name.replace("_", "-")
+        flag = name.replace("_", "-")
         if isinstance(value, dict):
-            flags += _flags(value, defaults[name], f"{name.replace('_', '-')}.")
-        elif isinstance(value, bool) and value != defaults[name]:
-            flags.append(flag if value else f"--{prefix}no-{name.replace('_', '-')}")
+            flags += _flags(value, defaults[name])  # the command line has no prefixes
         elif value != defaults[name]:
-            flags.append(f"{flag} {value}")
+            on_or_off = isinstance(value, bool)
+            flags += [f"--no-{flag}" if value is False else f"--{flag}"] + ([] if on_or_off else [shlex.quote(str(value))])
     return flags
 
 
@@ -115,7 +115,7 @@ def render_card(name: str, config: dict) -> str:
         "",
         "## Limits",
         "",
-        "Trained on handwritten characters of 1-pixel to 3-pixel strokes, turned by multiples of 90 degrees: it is nearly blind to "
+        f"Trained on pen strokes of 1 to 3 pixels{', turned by multiples of 90 degrees' * training['rotations']}: it is nearly blind to "
         "photographs and to classes that differ in colour or texture. One picture a class is very little: look at the "
         "probabilities, not at the answer alone.",
         "",

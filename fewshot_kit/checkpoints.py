@@ -1,6 +1,7 @@
 """Checkpoints: `pretrained/<name>/` with model.safetensors, config.json and README.md (the model card). Nothing is ever unpickled."""
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -49,7 +50,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(temporary)
-        with open(temporary, "rb") as written:
+        with open(temporary, "r+b") as written:  # Windows syncs no file opened for reading
             os.fsync(written.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
@@ -83,6 +84,7 @@ def save_checkpoint(folder: str | Path, learner: Learner, *, training: dict, res
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         save_tensors(learner.state_dict(), staging / WEIGHTS)
+        os.chmod(staging / WEIGHTS, 0o644)  # safetensors writes for its owner alone
         config = {
             "format_version": FORMAT_VERSION,
             "learner": learner_name(learner),
@@ -105,8 +107,14 @@ def _swap(staging: Path, folder: Path) -> None:
     os.chmod(staging, 0o755)
     if folder.exists():
         old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
-        os.rename(folder, old / folder.name)
-        os.rename(staging, folder)
+        try:
+            os.rename(folder, old / folder.name)
+            os.rename(staging, folder)
+        except OSError:
+            if not folder.exists():
+                os.rename(old / folder.name, folder)
+            old.rmdir()
+            raise
         shutil.rmtree(old)
     else:
         os.rename(staging, folder)
@@ -124,8 +132,10 @@ def build_learner(name: str, hyper_parameters: dict) -> Learner:
     return learner_class(config_class.from_dict(hyper_parameters))
 
 
-def list_checkpoints(root: Path = PRETRAINED) -> list[str]:
-    return sorted(path.parent.name for path in root.glob(f"*/{CONFIG}"))
+def list_checkpoints(root: Path | None = None) -> list[str]:
+    """Name the checkpoints in `pretrained/`, or in another folder."""
+    names = (path.parent.name for path in (root or PRETRAINED).glob(f"*/{CONFIG}"))
+    return sorted(name for name in names if not name.startswith("."))  # a killed save leaves a hidden folder
 
 
 def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = "cpu") -> Checkpoint:
@@ -134,7 +144,7 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
     Raises CheckpointError if a file is missing, the weights do not match their sha256, or keys or shapes differ from the architecture.
     """
     folder = _find(name_or_folder)
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise CheckpointError(f"{weights} is missing; copy the whole checkpoint folder again")
@@ -144,7 +154,8 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
         learner = build_learner(config["learner"], config["hyper_parameters"])
         state = safetensors.torch.load_file(weights)
     except (TypeError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{folder} cannot be read: {error}") from error
+        wrong = f"the key {error} is missing" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{folder} cannot be read: {wrong}; fetch the checkpoint again, or upgrade fewshot_kit") from error
     _check_state(weights, state, learner.state_dict())
     learner.load_state_dict(state)
     card = folder / CARD
@@ -152,34 +163,42 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
 
 
 def _find(name_or_folder: str | Path) -> Path:
-    for folder in (PRETRAINED / name_or_folder, Path(name_or_folder)):
-        if (folder / CONFIG).is_file():
-            return folder
+    given = Path(name_or_folder)
+    is_name = str(name_or_folder) == given.name  # nothing that leads out of pretrained/
+    for folder in ([PRETRAINED / given] if is_name else []) + [given]:
+        # A process killed between the two renames of `_swap` leaves the checkpoint in a hidden folder beside its place.
+        for place in (folder, *folder.parent.glob(f".{glob.escape(folder.name)}.old.*/{glob.escape(folder.name)}")):
+            if (place / CONFIG).is_file():
+                return place
+    known = ", ".join(list_checkpoints()) or f"{PRETRAINED}, which is empty"
     raise CheckpointError(
-        f"no checkpoint {str(name_or_folder)!r}: neither a folder with a {CONFIG} nor one of {', '.join(list_checkpoints())}"
+        f"no checkpoint {str(name_or_folder)!r}: neither a folder with a {CONFIG} nor one of {known}; choose one of those"
     )
 
 
-def _read_config(path: Path) -> dict:
+def read_config(folder: Path) -> dict:
+    """Read a checkpoint's config.json; a CheckpointError names what is wrong with it."""
+    path = folder / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from error
     version = config.get("format_version") if isinstance(config, dict) else None
     if not isinstance(version, int):
-        raise CheckpointError(f"{path} has no format_version: it is not a checkpoint of this kit")
+        raise CheckpointError(f"{path} has no format_version: it is not a checkpoint of this kit; choose another folder")
     if version > FORMAT_VERSION:
         raise CheckpointError(f"{path} has format_version {version}, but this kit reads up to {FORMAT_VERSION}; upgrade fewshot_kit")
-    missing = {"learner", "hyper_parameters", "sha256"} - config.keys()
+    missing = {"learner", "hyper_parameters", "training", "sha256", "results"} - config.keys()
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; fetch the checkpoint again")
     return config
 
 
 def _check_state(path: Path, state: dict, expected: dict) -> None:
-    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    if missing or extra:
-        raise CheckpointError(f"{path} does not fit its config: missing {missing or 'nothing'}, unexpected {extra or 'nothing'}")
-    for name, tensor in expected.items():
-        if state[name].shape != tensor.shape:
-            raise CheckpointError(f"{path}: {name} has shape {tuple(state[name].shape)}, the config asks for {tuple(tensor.shape)}")
+    wrong = [f"{name} is missing" for name in sorted(expected.keys() - state.keys())]
+    wrong += [f"{name} is not expected" for name in sorted(state.keys() - expected.keys())]
+    for name in sorted(expected.keys() & state.keys()):
+        if state[name].shape != expected[name].shape:
+            wrong.append(f"{name} has shape {tuple(state[name].shape)} in place of {tuple(expected[name].shape)}")
+    if wrong:
+        raise CheckpointError(f"{path} does not fit its {CONFIG}: {', '.join(wrong)}; fetch the checkpoint again")

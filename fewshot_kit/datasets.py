@@ -2,32 +2,26 @@
 
 import difflib
 import gzip
-import hashlib
 import json
-import logging
-import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fewshot_kit import quickdraw
+from fewshot_kit.cache import cached
 from fewshot_kit.images import Ink, Preprocessing, preprocess, read_image
-from fewshot_kit.sources import RemoteFile, cache_folder, open_tree, pictures_by_class
+from fewshot_kit.sources import RemoteFile, open_tree, pictures_by_class
 
-logger = logging.getLogger(__name__)
-
-CACHE_VERSION = 1  # raise it whenever decoding or preprocessing changes a pixel
 DEFAULT_PREPROCESSING = Preprocessing()
 EXAMPLES = Path(__file__).parents[1] / "data_examples"
 VINYALS_SPLITS = Path(__file__).parent / "splits" / "omniglot_vinyals.json"
@@ -98,6 +92,17 @@ class ClassImages:
         counts, names = (tuple(values[class_id] for class_id in class_ids) for values in (self.counts, self.class_names))
         return replace(self, images=images, counts=counts, class_names=names)
 
+    def first(self, n: int) -> "ClassImages":
+        """Keep the first `n` images of every class; the images are copied."""
+        if n < 1:
+            raise ValueError(f"at least 1 image a class must be kept, not {n}")
+        if min(self.counts) < n:
+            name, count = next((name, count) for name, count in zip(self.class_names, self.counts, strict=True) if count < n)
+            most = f"the most that all classes have is {min(self.counts)}"
+            raise ValueError(f"{n} images a class are wanted of {self.name!r}, but class {name!r} has {count}; {most}")
+        images = torch.cat([of_class[:n] for of_class in self.images.split(self.counts)])
+        return replace(self, images=images, counts=(n,) * len(self))
+
     def with_rotations(self) -> "ClassImages":
         """Make every class four: turned counter-clockwise by 0, 90, 180 and 270 degrees (Vinyals et al. 2016, sec. 4.1.1)."""
         of_classes = self.images.split(self.counts)
@@ -108,9 +113,17 @@ class ClassImages:
 
 
 def load_dataset(
-    name: str, split: str = "test", *, preprocessing: Preprocessing = DEFAULT_PREPROCESSING, progress: bool = True
+    name: str,
+    split: str = "test",
+    *,
+    preprocessing: Preprocessing = DEFAULT_PREPROCESSING,
+    samples_per_class: int | None = None,
+    progress: bool = True,
 ) -> ClassImages:
     """Load one split of a data set; `folder:<path>` loads a person's own folder (or archive of one), one sub-folder a class.
+
+    `samples_per_class` keeps the first so many of every class (of `quickdraw`, no more are downloaded), and is a ValueError
+    where a class has fewer; without it a class has all its pictures, but of `quickdraw` those on this machine.
 
     Files come from where `fewshot_kit.sources` finds them. What was decoded is kept in the cache, except a person's own
     pictures. Raises ValueError for an unknown name or split and for unusable pictures, ConnectionError without a network.
@@ -118,12 +131,21 @@ def load_dataset(
     known = _lookup(name)
     if split not in known.splits:
         raise ValueError(f"{name!r} has no split {split!r}; it has {', '.join(known.splits)}")
-    return replace(known.load(split, preprocessing, progress), name=name, split=split)
+    if samples_per_class is not None and samples_per_class < 1:
+        raise ValueError(f"samples_per_class must be at least 1, but is {samples_per_class}")
+    limit = {"samples_per_class": samples_per_class} if known.reads_first else {}
+    dataset = replace(known.load(split, preprocessing, progress, **limit), name=name, split=split)
+    return dataset if samples_per_class is None else dataset.first(samples_per_class)
 
 
 def dataset_names() -> tuple[str, ...]:
     """Name the data sets of `load_dataset`, beside `folder:<path>`."""
     return tuple(_DATASETS)
+
+
+def dataset_splits(name: str) -> tuple[str, ...]:
+    """Name the splits of a data set. Raises ValueError for an unknown name."""
+    return _lookup(name).splits
 
 
 def is_available(name: str) -> bool:
@@ -134,8 +156,9 @@ def is_available(name: str) -> bool:
 @dataclass(frozen=True)
 class _DataSet:
     splits: tuple[str, ...]
-    load: Callable[[str, Preprocessing, bool], ClassImages]  # (split, preprocessing, progress)
+    load: Callable[..., ClassImages]  # (split, preprocessing, progress)
     is_here: Callable[[], bool]
+    reads_first: bool = False  # `load` takes samples_per_class too, and reads no more than those
 
 
 def _lookup(name: str) -> _DataSet:
@@ -185,6 +208,16 @@ def _load_mnist(split: str, preprocessing: Preprocessing, progress: bool) -> Cla
     return _cached(paths, preprocessing, build)
 
 
+def _load_quickdraw(split: str, preprocessing: Preprocessing, progress: bool, samples_per_class: int | None) -> ClassImages:
+    names = quickdraw.categories(split)
+    images, counts = quickdraw.load_pictures(names, preprocessing, samples_per_class, progress)
+    return ClassImages("quickdraw", split, images, counts, names, preprocessing)
+
+
+def _quickdraw_is_here() -> bool:
+    return len(quickdraw.find_files(quickdraw.categories())) == len(quickdraw.categories())
+
+
 def _load_digits(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
     from sklearn.datasets import load_digits  # takes a second to import, and nothing else needs it
 
@@ -196,6 +229,10 @@ def _example_archive(file_name: str) -> _DataSet:
     path = EXAMPLES / file_name
 
     def load(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: the bundled pictures lie beside the package; install it with pip install -e . in its checkout"
+            )
         return _cached([path], preprocessing, lambda: _decode_tree(path, "dark", split, preprocessing, progress))
 
     return _DataSet(("test",), load, path.is_file)
@@ -236,39 +273,16 @@ def _read_idx(path: Path, n_dims: int) -> np.ndarray:
 
 
 def _cached(paths: Sequence[Path], preprocessing: Preprocessing, build: Callable[[], ClassImages]) -> ClassImages:
-    """Return what `build` decodes, from the cache where the same files were decoded the same way before."""
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = hashlib.sha256(repr((CACHE_VERSION, stats, preprocessing)).encode()).hexdigest()[:16]
-    cache = cache_folder() / "decoded" / f"{paths[0].name.split('.')[0]}-{key}.npz"
-    if cache.is_file():
-        try:
-            return _read_cache(cache, preprocessing)
-        except Exception as error:  # numpy and zipfile raise many kinds, and every one of them is cured by a rebuild
-            logger.warning("%s is damaged (%s) and is built anew", cache, error)
-    dataset = build()
-    _write_cache(cache, dataset)
-    return dataset
+    """Return what `build` decodes from these files, from the cache if it is there."""
 
+    def arrays() -> dict[str, np.ndarray]:
+        built = build()
+        return {"images": built.images.numpy(), "counts": np.array(built.counts), "class_names": np.array(built.class_names)}
 
-def _read_cache(cache: Path, preprocessing: Preprocessing) -> ClassImages:
-    with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        counts, names = tuple(arrays["counts"].tolist()), tuple(arrays["class_names"].tolist())
-        return ClassImages(cache.name, "all", torch.from_numpy(arrays["images"]), counts, names, preprocessing)
-
-
-def _write_cache(cache: Path, dataset: ClassImages):
-    """Keep decoded pictures, whole or not at all; without room for them, the next load decodes them again."""
-    part = cache.with_name(f"{cache.stem}.{uuid4().hex}.part")
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, images=dataset.images.numpy(), counts=dataset.counts, class_names=np.array(dataset.class_names))
-        os.replace(part, cache)
-    except OSError as error:
-        logger.warning("the decoded pictures could not be kept in %s (%s); the next load decodes them again", cache, error)
-    finally:
-        with suppress(OSError):  # gone already if all went well
-            part.unlink()
+    stem = paths[0].name.split(".")[0]
+    kept = cached(stem, paths, (preprocessing,), arrays)
+    counts, names = tuple(kept["counts"].tolist()), tuple(kept["class_names"].tolist())
+    return ClassImages(stem, "all", torch.from_numpy(kept["images"]), counts, names, preprocessing)
 
 
 def _remote(splits: tuple[str, ...], load: Callable, files: Sequence[RemoteFile]) -> _DataSet:
@@ -279,6 +293,7 @@ _DATASETS = {
     "omniglot": _remote(("train", "val", "test"), _load_omniglot, (_BACKGROUND, _EVALUATION)),
     "omniglot_vinyals": _remote(("train", "val", "test"), _load_omniglot_vinyals, (_BACKGROUND, _EVALUATION)),
     "mnist": _remote(("test",), _load_mnist, (_MNIST_IMAGES, _MNIST_LABELS)),
+    "quickdraw": _DataSet(("train", "val", "test"), _load_quickdraw, _quickdraw_is_here, reads_first=True),
     "digits": _DataSet(("test",), _load_digits, lambda: find_spec("sklearn") is not None),
     "characters": _example_archive("characters.zip"),
     "drawings": _example_archive("drawings.zip"),

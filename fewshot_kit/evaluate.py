@@ -22,7 +22,12 @@ class Interval:
     """A mean over episodes and the half width of its 95 % interval, 1.96 s / sqrt(n) with s the sample standard deviation."""
 
     mean: float
-    half_width: float
+    half_width: float  # NaN for a single episode
+
+    def __post_init__(self):
+        for name, value in (("mean", self.mean), ("half_width", self.half_width)):
+            if value is None:  # read from JSON, which has no NaN
+                object.__setattr__(self, name, math.nan)
 
     @classmethod
     def of(cls, values: Tensor) -> "Interval":
@@ -63,8 +68,18 @@ class Evaluation:
             f"{self.n_query} queries a class, {self.dataset} {self.split}, {mode}, seed {self.seed})"
         )
 
+    def to_dict(self) -> dict:
+        """Return what JSON can hold: None in place of NaN and infinity."""
+        return _finite_or_none(dataclasses.asdict(self))
+
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+def _finite_or_none(value):
+    if isinstance(value, dict):
+        return {name: _finite_or_none(item) for name, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sample_episodes(sampler: EpisodeSampler, n_episodes: int, seed: int) -> list[Episode]:

@@ -24,7 +24,8 @@ class Cancelled(Exception):
 
 def check_inner_loop(inner_lr: float, inner_steps: int) -> None:
     """Raise ValueError unless the learning rate is a finite positive number and the number of steps a whole number from 0."""
-    if not (isinstance(inner_lr, (int, float)) and math.isfinite(inner_lr) and inner_lr > 0):
+    is_number = isinstance(inner_lr, (int, float)) and not isinstance(inner_lr, bool)
+    if not (is_number and math.isfinite(inner_lr) and inner_lr > 0):
         raise ValueError(f"inner_lr (the learning rate) must be a finite number above 0, not {inner_lr!r}; try 0.01")
     if isinstance(inner_steps, bool) or not isinstance(inner_steps, int) or inner_steps < 0:
         raise ValueError(f"inner_steps (the epochs) must be a whole number, 0 or more, not {inner_steps!r}; 0 shows the untrained model")
@@ -80,6 +81,18 @@ def network_state(network: nn.Module) -> tuple[Parameters, Parameters]:
     return parameters, {name: b.detach().clone() for name, b in network.named_buffers()}
 
 
+def task_loss(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross entropy of one task in training mode: batch norm records the batch's statistics in `buffers`."""
+    network.train()
+    return F.cross_entropy(functional_call(network, {**parameters, **buffers}, (images,)), labels)
+
+
+@torch.no_grad()
+def stacked_loss(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the same for a stack, without a gradient: parameters, buffers, images and labels (tasks, ...), loss (tasks,)."""
+    return vmap(lambda *task: task_loss(network, *task))(parameters, buffers, images, labels)
+
+
 def task_gradient(network: nn.Module, buffers: Parameters) -> GradientFunction:
     """Return the first-order gradient of the mean cross entropy of one task.
 
@@ -88,10 +101,9 @@ def task_gradient(network: nn.Module, buffers: Parameters) -> GradientFunction:
     """
 
     def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
-        network.train()
         leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
         with torch.enable_grad():
-            loss = F.cross_entropy(functional_call(network, {**leaves, **buffers}, (images,)), labels)
+            loss = task_loss(network, leaves, buffers, images, labels)
             gradients = torch.autograd.grad(loss, tuple(leaves.values()))
         return dict(zip(leaves, gradients, strict=True)), loss.detach()
 
@@ -102,11 +114,10 @@ def stacked_gradient(network: nn.Module, buffers: Parameters) -> GradientFunctio
     """Return the same for a stack: parameters and buffers (tasks, ...), images (tasks, n, c, h, w), labels (tasks, n), loss (tasks,)."""
 
     def loss(parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        value = F.cross_entropy(functional_call(network, {**parameters, **buffers}, (images,)), labels)
+        value = task_loss(network, parameters, buffers, images, labels)
         return value, value.detach()
 
     def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
-        network.train()
         return vmap(torch.func.grad(loss, has_aux=True))(parameters, buffers, images, labels)
 
     return gradient

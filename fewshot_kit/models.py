@@ -34,6 +34,10 @@ class Conv4Config:
         return Preprocessing(size=self.size, channels=self.channels)
 
 
+# The small network of the Reptile web demo: 16,251 parameters with a head for three classes.
+SMALL = Conv4Config(width=24, norm="batch")
+
+
 class Conv4(nn.Module):
     """Four blocks of 3x3 convolution, normalisation and ReLU, then a linear head.
 
@@ -53,8 +57,9 @@ class Conv4(nn.Module):
         self.config = config
         channels = [config.channels] + [config.width] * 4
         self.backbone = nn.Sequential(*(self._block(a, b) for a, b in pairwise(channels)), nn.Flatten())
-        with torch.no_grad():
-            self.n_features = self.backbone(torch.zeros(2, config.channels, config.size, config.size)).shape[1]
+        with torch.no_grad():  # in evaluation mode: batch norm is not to record the zeros
+            self.n_features = self.backbone.eval()(torch.zeros(2, config.channels, config.size, config.size)).shape[1]
+        self.train()
         self.head = nn.Linear(self.n_features, max(n_out, 1))
         if n_out == 0:  # cut afterwards: torch warns when it initialises an empty tensor
             self.head.weight, self.head.bias = nn.Parameter(self.head.weight[:0].detach()), nn.Parameter(self.head.bias[:0].detach())

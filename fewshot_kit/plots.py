@@ -1,22 +1,30 @@
 """Arrays in, figures out. Figures are made without pyplot, so any thread may draw."""
 
 import io
+import zlib
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.font_manager import get_font
+from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageDraw, ImageFont
 
-RIGHT, WRONG, INK, MUTED = "#1a7f37", "#b3261e", "#24527a", "#6b7280"
+RIGHT, WRONG, INK, PALE = "#1a7f37", "#b3261e", "#24527a", "#b8c4d1"
 MAX_QUERIES_SHOWN = 10
 TAGS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # one letter a class: short enough for a bar
 
 
 def png(figure: Figure) -> bytes:
     """Render a figure and return it as PNG."""
-    return _encode(FigureCanvasAgg(figure))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return _encode(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
 
 
 def show(figure: Figure) -> None:
@@ -27,11 +35,9 @@ def show(figure: Figure) -> None:
     display(Picture(png(figure)))
 
 
-def _encode(canvas: FigureCanvasAgg, *, drawn: bool = False) -> bytes:
-    if not drawn:
-        canvas.draw()
+def _encode(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "PNG", compress_level=1)
+    picture.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)  # pictures of flat areas: fast, and small all the same
     return buffer.getvalue()
 
 
@@ -48,7 +54,8 @@ def show_image(axes: Axes, image: np.ndarray) -> None:
 
 
 def shorten(name: str, length: int = 18) -> str:
-    """Cut a long class name in its middle; matplotlib's $ is made harmless."""
+    """Cut a long class name in its middle; matplotlib's $ is made harmless, and so is what its font lacks."""
+    name = "".join(c if ord(c) in _known_characters() else "□" for c in " ".join(name.split()))
     name = name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
     return name.replace("$", r"\$")
 
@@ -72,17 +79,17 @@ def loss_figure(losses: Sequence[float]) -> Figure:
     """Draw the support loss after 0, 1, ... steps."""
     figure = Figure(figsize=(5, 2.6), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    _frame_loss(axes, len(losses) - 1)
+    _frame_loss(axes)
+    axes.set_xlim(0, max(len(losses) - 1, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.plot(range(len(losses)), losses, color=INK, marker="o", markersize=3)
     axes.set_ylim(0, 1.05 * max(losses))
     return figure
 
 
-def _frame_loss(axes: Axes, n_steps: int) -> None:
-    axes.set_xlim(0, max(n_steps, 1))
+def _frame_loss(axes: Axes) -> None:
     axes.set_xlabel("epoch", fontsize=9)
     axes.set_title("loss on the support", fontsize=9)
-    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -91,11 +98,12 @@ def _frame_loss(axes: Axes, n_steps: int) -> None:
 class LearningPicture:
     """The picture of a learning: loss curve, and each query with its probabilities.
 
-    Everything that stays is drawn once; `draw` adds curve, bars and verdicts to it, so that a frame takes milliseconds.
+    What stays is drawn once; `draw` adds curve, bars and verdicts. Text of a frame is set by Pillow, ten times as fast as matplotlib's,
+    so that a frame takes a few milliseconds.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, n_way: int, n_steps: int):
-        """Lay out queries (n, channels, height, width) with their true labels (n,); the first of each class come first."""
+    def __init__(self, images: np.ndarray, labels: np.ndarray, n_way: int):
+        """Lay out queries (n, channels, height, width) with their true labels (n,), class by class, at most MAX_QUERIES_SHOWN."""
         self.shown = _spread(labels, MAX_QUERIES_SHOWN)
         self.labels, self.n_way, self.n_total = labels, n_way, len(labels)
         columns = min(5, len(self.shown))
@@ -103,9 +111,8 @@ class LearningPicture:
         self.size = (9.2, max(0.3 + rows * self._row_height(), 2.5))  # inches
         self.figure = Figure(figsize=self.size, dpi=100)
         self.canvas = FigureCanvasAgg(self.figure)
-        self._frame_curve(n_steps)
+        self._frame_curve()
         self.panels = [self._frame_query(images[query], i // columns, i % columns) for i, query in enumerate(self.shown)]
-        self.note = self.figure.text(0.99, 0.985, "", ha="right", va="top", fontsize=9, color="#111827", animated=True)
         self.canvas.draw()
         self.background = self.canvas.copy_from_bbox(self.figure.bbox)
 
@@ -117,14 +124,16 @@ class LearningPicture:
         full_width, full_height = self.size
         return self.figure.add_axes((left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height))
 
-    def _frame_curve(self, n_steps: int) -> None:
+    def _frame_curve(self) -> None:
         self.loss_axes = self._axes(0.42, 0.32, 2.3, min(self.size[1] - 0.85, 2.4))
-        _frame_loss(self.loss_axes, n_steps)
+        _frame_loss(self.loss_axes)
+        self.loss_axes.set_xticks([])  # they change with the number of epochs: `draw` sets them
+        self.loss_axes.xaxis.labelpad = 18
         # A fixed scale: from zero to what an untrained model has, ln n_way, so that two learnings can be compared by eye.
         self.loss_axes.set_ylim(0, 1.1 * np.log(self.n_way))
         (self.curve,) = self.loss_axes.plot([], [], color=INK, marker="o", markersize=3, animated=True)
 
-    def _frame_query(self, image: np.ndarray, row: int, column: int) -> dict:
+    def _frame_query(self, image: np.ndarray, row: int, column: int) -> tuple[Axes, Axes]:
         left, top = 3.1 + 1.22 * column, 0.5 + row * self._row_height()
         picture, bars = self._axes(left + 0.1, top, 0.78, 0.78), self._axes(left + 0.1, top + 0.83, 1.05, 0.19 * self.n_way)
         show_image(picture, image)
@@ -132,40 +141,67 @@ class LearningPicture:
         bars.set_yticklabels(TAGS[: self.n_way], fontsize=8)
         bars.tick_params(length=0, pad=2)
         bars.spines[["top", "right", "bottom"]].set_visible(False)
-        return {
-            "bars": bars.barh(range(self.n_way), [0] * self.n_way, height=0.72, color=INK, animated=True),
-            "percents": [bars.text(0, i, "", va="center", fontsize=7.5, animated=True) for i in range(self.n_way)],
-            "verdict": picture.text(0, 1.05, "", transform=picture.transAxes, fontsize=8, animated=True),
-            "axes": bars,
-            "picture": picture,
-        }
+        bars.barh(range(self.n_way), [0] * self.n_way, height=0.72, animated=True)
+        return picture, bars
 
-    def draw(self, losses: Sequence[float], probabilities: np.ndarray) -> bytes:
-        """Return the picture as PNG after len(losses) - 1 steps. probabilities: (n, n_way) of all queries."""
+    def draw(self, losses: Sequence[float], probabilities: np.ndarray, n_steps: int) -> bytes:
+        """Return the picture as PNG after len(losses) - 1 of n_steps steps. probabilities: (n, n_way) of all queries."""
         self.canvas.restore_region(self.background)
+        self.loss_axes.set_xlim(0, max(n_steps, 1))
         self.curve.set_data(range(len(losses)), losses)
         self.loss_axes.draw_artist(self.curve)
-        for panel, query in zip(self.panels, self.shown, strict=True):
-            self._draw_query(panel, int(self.labels[query]), probabilities[query])
+        for (_, bars), query in zip(self.panels, self.shown, strict=True):
+            self._draw_bars(bars, int(self.labels[query]), probabilities[query])
+        picture = Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3])
+        pen = ImageDraw.Draw(picture)
+        self._write_axis(pen, n_steps)
+        for (image, bars), query in zip(self.panels, self.shown, strict=True):
+            self._write_query(pen, image, bars, int(self.labels[query]), probabilities[query])
         n_right = int((probabilities.argmax(1) == self.labels).sum())
         more = f" ({len(self.shown)} shown)" if self.n_total > len(self.shown) else ""
-        self.note.set_text(f"epoch {len(losses) - 1}: {n_right} of {self.n_total} queries right{more}")
-        self.figure.draw_artist(self.note)
-        return _encode(self.canvas, drawn=True)
+        note = f"epoch {len(losses) - 1}: {n_right} of {self.n_total} queries right{more}"
+        pen.text((picture.width - 8, 5), note, fill="#111827", font=_font(12), anchor="ra")
+        return _encode(picture)
 
-    def _draw_query(self, panel: dict, truth: int, probabilities: np.ndarray) -> None:
+    def _draw_bars(self, bars: Axes, truth: int, probabilities: np.ndarray) -> None:
         answer = int(probabilities.argmax())
-        color = RIGHT if answer == truth else WRONG
-        for label, (bar, text) in enumerate(zip(panel["bars"], panel["percents"], strict=True)):
+        for label, bar in enumerate(bars.patches):
             bar.set_width(probabilities[label])
-            bar.set_facecolor(color if label == answer else "#b8c4d1")
-            text.set_text(f"{100 * probabilities[label]:.0f} %")
-            text.set_x(probabilities[label] + 0.04)
-            panel["axes"].draw_artist(bar)
-            panel["axes"].draw_artist(text)
-        panel["verdict"].set_text(f"✓ right: {TAGS[answer]}" if answer == truth else f"✗ wrong: {TAGS[answer]}, is {TAGS[truth]}")
-        panel["verdict"].set_color(color)
-        panel["picture"].draw_artist(panel["verdict"])
+            bar.set_facecolor((RIGHT if answer == truth else WRONG) if label == answer else PALE)
+            bars.draw_artist(bar)
+
+    def _write_axis(self, pen: ImageDraw.ImageDraw, n_steps: int) -> None:
+        for tick in MaxNLocator(6, integer=True).tick_values(0, max(n_steps, 1)):
+            if 0 <= tick <= max(n_steps, 1):
+                pen.text(self._pixel(self.loss_axes, tick, 0, below=4), f"{tick:.0f}", fill="black", font=_font(11), anchor="ma")
+
+    def _write_query(self, pen: ImageDraw.ImageDraw, image: Axes, bars: Axes, truth: int, probabilities: np.ndarray) -> None:
+        answer = int(probabilities.argmax())
+        verdict = f"✓ right: {TAGS[answer]}" if answer == truth else f"✗ wrong: {TAGS[answer]}, is {TAGS[truth]}"
+        place = self._pixel(image, image.get_xlim()[0], image.get_ylim()[1], below=-4)
+        pen.text(place, verdict, fill=RIGHT if answer == truth else WRONG, font=_font(11), anchor="lb")
+        for label, probability in enumerate(probabilities):
+            place = self._pixel(bars, probability + 0.04, label)
+            pen.text(place, f"{100 * probability:.0f} %", fill="black", font=_font(10), anchor="lm")
+
+    def _pixel(self, axes: Axes, x: float, y: float, below: int = 0) -> tuple[float, float]:
+        """Turn a place in the axes' data into a pixel of the picture, counted from its upper left corner."""
+        right, up = axes.transData.transform((x, y))
+        return right, self.canvas.get_width_height()[1] - up + below
+
+
+FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # matplotlib's own, on every machine
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return matplotlib's own font, so that a frame's text looks like the rest."""
+    return ImageFont.truetype(str(FONT), size)
+
+
+@cache
+def _known_characters() -> frozenset[int]:
+    return frozenset(get_font(str(FONT)).get_charmap())
 
 
 def _spread(labels: np.ndarray, most: int) -> list[int]:
@@ -178,9 +214,7 @@ def _spread(labels: np.ndarray, most: int) -> list[int]:
 def thumbnail(image: np.ndarray) -> bytes:
     """Return one uint8 image (channels, height, width) as a small PNG; ink pictures as dark ink on white."""
     pixels = 255 - image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).resize((64, 64), Image.Resampling.BILINEAR).save(buffer, "PNG")
-    return buffer.getvalue()
+    return _encode(Image.fromarray(np.ascontiguousarray(pixels)).resize((64, 64), Image.Resampling.BILINEAR))
 
 
 def answer_figure(image: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -190,7 +224,7 @@ def answer_figure(image: np.ndarray, probabilities: np.ndarray, class_names: Seq
     show_image(picture, image)
     picture.set_title("what the model sees", fontsize=8)
     answer = int(probabilities.argmax())
-    colors = [INK if label == answer else "#b8c4d1" for label in range(len(class_names))]
+    colors = [INK if label == answer else PALE for label in range(len(class_names))]
     bars.barh(range(len(class_names)), probabilities, color=colors)
     names = [f"{TAGS[label]} {shorten(name, 14)}" for label, name in enumerate(class_names)]
     bars.set(xlim=(0, 1.35), ylim=(len(class_names) - 0.5, -0.5), xticks=[], yticks=range(len(class_names)))
@@ -214,7 +248,7 @@ def before_after_figure(images: np.ndarray, labels: np.ndarray, before: np.ndarr
         picture.set_title(f"is {TAGS[truth]}: {verdict}", fontsize=7.5, color=color, pad=3)
         for row, (when, probabilities) in enumerate((("before", before[query]), ("after", after[query])), start=1):
             axes = figure.add_subplot(grid[row, column])
-            axes.barh(range(n_way), probabilities, height=0.75, color=[RIGHT if label == truth else "#b8c4d1" for label in range(n_way)])
+            axes.barh(range(n_way), probabilities, height=0.75, color=[RIGHT if label == truth else PALE for label in range(n_way)])
             axes.set(xlim=(0, 1), ylim=(n_way - 0.5, -0.5), xticks=[], yticks=range(n_way))
             axes.set_yticklabels(TAGS[:n_way] if column == 0 else [""] * n_way, fontsize=7)
             axes.tick_params(length=0, pad=2)
@@ -228,9 +262,7 @@ def accuracy_figure(rows: Sequence[tuple[str, float, float]]) -> Figure:
     figure = Figure(figsize=(6.4, 0.55 + 0.36 * len(rows)), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     names, means, half_widths = zip(*rows, strict=True)
-    axes.barh(
-        names, [100 * mean for mean in means], xerr=[100 * h for h in half_widths], color=[INK] + ["#b8c4d1"] * (len(rows) - 1), capsize=3
-    )
+    axes.barh(names, [100 * mean for mean in means], xerr=[100 * h for h in half_widths], color=[INK] + [PALE] * (len(rows) - 1), capsize=3)
     for row, (_, mean, half_width) in enumerate(rows):
         interval = f" ± {100 * half_width:.1f}" if half_width else ""
         axes.text(100 * (mean + half_width) + 1.5, row, f"{100 * mean:.1f}{interval} %", va="center", fontsize=8.5)

@@ -69,7 +69,7 @@ class DemoSession:
 
     def load(self, dataset: str) -> Episode:
         """Change to another data set (its test split) and sample; on an error everything stays as it was."""
-        images = load_dataset(dataset, "test", preprocessing=self.learner.preprocessing)
+        images = load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=False)
         return self._sample(images, None, {})
 
     def sample(
@@ -79,9 +79,10 @@ class DemoSession:
         given = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "seed": seed}
         return self._sample(self.dataset, None, {name: value for name, value in given.items() if value is not None})
 
-    def choose(self, class_ids: Sequence[int]) -> Episode:
+    def choose(self, class_ids: Sequence[int], *, n_shot: int | None = None, n_query: int | None = None) -> Episode:
         """Take these classes of the data set; their images are drawn by the seed."""
-        return self._sample(self.dataset, tuple(class_ids), {"n_way": len(class_ids)})
+        given = {"n_way": len(class_ids), "n_shot": n_shot, "n_query": n_query}
+        return self._sample(self.dataset, tuple(class_ids), {name: value for name, value in given.items() if value is not None})
 
     def _sample(self, dataset: ClassImages, class_ids: tuple[int, ...] | None, changes: dict) -> Episode:
         settings = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query, "seed": self.seed, **changes}

@@ -67,10 +67,17 @@ class RemoteFile:
         try:  # pooch writes to a temporary file beside the target, and moves it when its checksum is right
             pooch.retrieve(self.url, f"md5:{self.md5}", fname=target.name, path=target.parent, downloader=downloader)
         except OSError as error:  # requests' exceptions are all OSErrors
-            raise ConnectionError(f"{self.url} could not be downloaded ({error}). {by_hand}") from error
+            raise ConnectionError(f"{self.url} could not be downloaded ({root_cause(error)}). {by_hand}") from error
         except ValueError as error:
-            raise RuntimeError(f"what {self.url} sent is not the expected file ({error}). {by_hand}") from error
+            raise ConnectionError(f"what {self.url} sent is not the expected file ({error}). {by_hand}") from error
         return target
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the error that all began with: requests wraps "Name or service not known" in three of its own."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def open_tree(path: Path) -> Iterator[PictureTree]:
     if path.is_dir():
         yield _folder_tree(path)
     elif zipfile.is_zipfile(path):
-        with _reading(str(path)):
+        with reading(str(path)):
             archive = zipfile.ZipFile(path)
         with archive:
             yield _zip_tree(archive, str(path))
@@ -170,7 +177,7 @@ def _zip_tree(archive: zipfile.ZipFile, origin: str) -> PictureTree:
         paths[path] = entry
 
     def read(picture: PurePosixPath) -> bytes:
-        with _reading(f"{origin}, entry {picture},"):
+        with reading(f"{origin}, entry {picture},"):
             return archive.read(paths[picture])
 
     return _archive_tree(origin, {path: entry.is_dir() for path, entry in paths.items()}, read)
@@ -179,7 +186,7 @@ def _zip_tree(archive: zipfile.ZipFile, origin: str) -> PictureTree:
 def _tar_tree(archive: tarfile.TarFile, origin: str) -> PictureTree:
     paths: dict[PurePosixPath, tarfile.TarInfo] = {}
     n_bytes = 0
-    with _reading(origin):
+    with reading(origin):
         for n_entries, member in enumerate(archive, start=1):
             n_bytes += member.size
             _check_totals(origin, n_entries, n_bytes)  # before going on: that would unpack this entry
@@ -189,7 +196,7 @@ def _tar_tree(archive: tarfile.TarFile, origin: str) -> PictureTree:
             paths[path] = member
 
     def read(picture: PurePosixPath) -> bytes:
-        with _reading(f"{origin}, entry {picture},"):
+        with reading(f"{origin}, entry {picture},"):
             return archive.extractfile(paths[picture]).read()
 
     return _archive_tree(origin, {path: member.isdir() for path, member in paths.items()}, read)
@@ -202,7 +209,8 @@ def _archive_tree(origin: str, is_folder: dict[PurePosixPath, bool], read: Calla
 
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def reading(what: str) -> Iterator[None]:
+    """Turn everything that reading an archive can raise into an ArchiveError that says what was read."""
     try:
         yield
     except ArchiveError:

@@ -19,7 +19,8 @@ import torch
 
 from fewshot_kit.augment import augment
 from fewshot_kit.checkpoints import atomic_file, build_learner, save_tensors, write_text
-from fewshot_kit.datasets import ClassImages, load_dataset
+from fewshot_kit.datasets import ClassImages, dataset_splits, load_dataset
+from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, evaluate
 from fewshot_kit.learners.base import Learner
@@ -58,7 +59,7 @@ class Run:
 
     def __init__(self, folder: Path, learner_name: str, learner: Learner, config: TrainConfig):
         self.folder, self.learner_name, self.config = folder, learner_name, config
-        self.learner = learner.to(config.device)
+        self.learner = learner.to(pick_device(config.device))
         self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
@@ -71,16 +72,20 @@ class Run:
         return self.config.meta_lr * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
 
     def outer_step(self, dataset: ClassImages) -> float:
-        """Draw tasks, take one step of the outer optimiser and return the mean loss. Raises FloatingPointError if it is not finite."""
+        """Draw tasks, take one step of the outer optimiser and return the mean loss.
+
+        Raises FloatingPointError, before the step, if the loss or the meta-gradient is not finite.
+        """
         self.optimizer.zero_grad()
         episodes = self.learner.training_episodes(dataset, self.generator)
         if self.config.augment:
             episodes = [episode.map_images(lambda images: augment(images, self.generator)) for episode in episodes]
         loss = self.learner.accumulate_meta_grad(episodes)
-        if not math.isfinite(loss):
+        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
             raise FloatingPointError(
-                f"the loss is {loss} at outer step {self.step}: training has diverged. The last good state is kept in {self.folder}; "
-                "start again with a lower meta_lr or inner learning rate"
+                f"the loss ({loss}) or the meta-gradient is not finite at outer step {self.step}: training has diverged. The last good "
+                f"state is kept in {self.folder}; start again with a lower meta_lr or inner learning rate"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = self.meta_lr()
@@ -115,9 +120,14 @@ class Run:
 
 
 def open_run(folder: str | Path, learner_name: str, learner_config, config: TrainConfig, *, resume: bool = False) -> Run:
-    """Begin a run in a new folder, or take up an interrupted one with `resume` under the very settings it was begun with."""
+    """Begin a run in a new folder, or take up an interrupted one with `resume` under the very settings it was begun with.
+
+    `resume` where there is nothing yet begins a run, so that a batch job may always ask for it.
+    """
     folder = Path(folder)
     settings = {"learner": learner_name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
+    if "train" not in dataset_splits(config.dataset):  # found before a folder is made
+        raise ValueError(f"{config.dataset!r} has no train split; train on omniglot, for instance")
     torch.manual_seed(config.seed)
     run = Run(folder, learner_name, build_learner(learner_name, settings["hyper_parameters"]), config)
     if (folder / CONFIG).is_file():
@@ -144,19 +154,26 @@ def _check_same_settings(folder: Path, settings: dict) -> None:
 
 
 def _truncate_log(path: Path, step: int) -> None:
-    """Drop the lines that a killed run wrote after its last saved state."""
+    """Drop the lines that a killed run wrote after its last saved state, and one that was cut short."""
     if path.is_file():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if json.loads(line)["step"] <= step]
-        write_text(path, "".join(lines))
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_text(path, "".join(line for line in lines if _step_of(line) <= step))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
 
 
 def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_evaluation: Callable[[dict], None] | None = None) -> bool:
     """Train to the end, or until Ctrl-C; return whether it is finished. State is saved at every evaluation and on an interrupt."""
     config = run.config
     torch.set_num_threads(config.threads)
-    dataset = load_dataset(config.dataset, "train")
+    dataset = load_dataset(config.dataset, "train", preprocessing=run.learner.preprocessing)
     dataset = dataset.with_rotations() if config.rotations else dataset
-    validation = EpisodeSampler(load_dataset(config.dataset, "val"), config.n_way, config.n_shot, config.n_query)
+    validation = _sampler(run, "val")
     losses: list[float] = []
     started = time.perf_counter() - run.seconds
     with _interrupt_between_steps() as interrupted:
@@ -175,6 +192,11 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
     return run.step == config.outer_steps
 
 
+def _sampler(run: Run, split: str) -> EpisodeSampler:
+    dataset = load_dataset(run.config.dataset, split, preprocessing=run.learner.preprocessing)
+    return EpisodeSampler(dataset, run.config.n_way, run.config.n_shot, run.config.n_query)
+
+
 def _validate(run: Run, validation: EpisodeSampler, train_loss: float) -> dict:
     """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
     run.learner.eval()
@@ -184,27 +206,27 @@ def _validate(run: Run, validation: EpisodeSampler, train_loss: float) -> dict:
         run.best_accuracy = result.accuracy.mean
         with atomic_file(run.folder / BEST) as path:
             save_tensors(run.learner.state_dict(), path)
+    measured = result.to_dict()
     row = {
         "step": run.step,
         "train_loss": train_loss,
-        "val_accuracy": dataclasses.asdict(result.accuracy),
-        "val_loss": dataclasses.asdict(result.loss),
+        "val_accuracy": measured["accuracy"],
+        "val_loss": measured["loss"],
         "best": is_best,
         "meta_lr": run.meta_lr(),
         "seconds": round(run.seconds, 1),
     }
-    run.save()
+    # Before the state: a process killed in between takes this step again, and writes the line again in place of this one.
     with open(run.folder / LOG, "a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")
+    run.save()
     return row
 
 
 def finish(run: Run, split: str = "val", n_episodes: int = 600) -> Evaluation:
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
     run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST))
-    config = run.config
-    sampler = EpisodeSampler(load_dataset(config.dataset, split), config.n_way, config.n_shot, config.n_query)
-    result = evaluate(run.learner, sampler, n_episodes=n_episodes, seed=config.seed)
+    result = evaluate(run.learner, _sampler(run, split), n_episodes=n_episodes, seed=run.config.seed)
     write_text(run.folder / RESULT, result.to_json() + "\n")
     return result
 

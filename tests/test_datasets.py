@@ -389,7 +389,7 @@ def test_a_download_with_the_wrong_checksum_is_refused_and_not_kept(tmp_path, mo
     monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path))
     monkeypatch.delenv("FEWSHOT_DATA", raising=False)
     monkeypatch.setattr("pooch.HTTPDownloader.__call__", send_a_login_page)
-    with pytest.raises(RuntimeError, match=r"https://.*images_evaluation\.zip sent is not the expected file.*by hand"):
+    with pytest.raises(ConnectionError, match=r"https://.*images_evaluation\.zip sent is not the expected file.*by hand"):
         load("omniglot")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

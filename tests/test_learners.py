@@ -3,7 +3,7 @@
 import copy
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from threading import Barrier
 
 import numpy as np
@@ -76,9 +76,9 @@ def test_a_stack_of_episodes_is_answered_as_one_by_one(learner):
         logits, losses = learner.predict_episodes(episodes, transductive=transductive)
         expected, expected_losses = Learner.predict_episodes(learner, episodes, transductive=transductive)
         torch.testing.assert_close(logits, expected, **CLOSE)
-        if isinstance(learner, Reptile) and (learner.config.network.norm in ("batch", "running")) and not transductive:
-            continue  # its support loss is that of the inner loop, by the statistics of the batch; see the test below
-        torch.testing.assert_close(losses, expected_losses, **CLOSE)
+        by_batch = isinstance(learner, Reptile) and learner.config.network.norm in ("batch", "running")
+        if transductive or not by_batch:  # Reptile's support loss is the inner loop's, by the statistics of the batch
+            torch.testing.assert_close(losses, expected_losses, **CLOSE)
 
 
 @pytest.mark.parametrize("n_way", range(2, 11))
@@ -88,8 +88,9 @@ def test_any_number_of_classes_will_do(learner, n_way):
     assert learner.adapt(episode.support)(episode.query.images).shape == (n_way, n_way)
 
 
-def test_every_learner_beats_chance_on_easy_classes(learner):
-    logits, _ = learner.predict_episodes(noisy_episodes(10, n_query=5))
+@pytest.mark.parametrize("name", ["reptile-group", "reptile-batch", "nearest_prototype"])  # the others have to be trained first
+def test_learning_beats_chance_even_untrained(name):
+    logits, _ = MAKERS[name]().predict_episodes(noisy_episodes(10, n_query=5))
     labels = torch.arange(3).repeat_interleave(5)
     assert (logits.argmax(-1) == labels).float().mean() > 0.5  # 150 answers, chance 1/3: standard deviation 0.04
 
@@ -116,6 +117,20 @@ def test_two_threads_on_one_learner_get_what_one_thread_gets(learner):
     with ThreadPoolExecutor(2) as threads:
         for alone, beside in zip(expected, threads.map(answer, episodes), strict=True):
             assert torch.equal(alone, beside)
+
+
+def test_predictors_may_be_asked_from_several_threads():
+    episode, steps = one_episode(), []
+    tiny_reptile("batch").adapt(episode.support, on_step=lambda step, loss, predict: steps.append((predict, predict(episode.query.images))))
+
+    def count_wrong(step):
+        predict, expected = step
+        together.wait()
+        return sum(not torch.equal(predict(episode.query.images), expected) for _ in range(100))
+
+    together = Barrier(3)
+    with ThreadPoolExecutor(3) as threads:
+        assert sum(threads.map(count_wrong, [steps[1], steps[3], steps[3]])) == 0
 
 
 # --- learners with an inner loop ---
@@ -192,8 +207,6 @@ def test_a_learner_without_an_inner_loop_says_so():
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_configurations_are_saved_whole(name):
-    from dataclasses import asdict
-
     config_class = LEARNERS[name][1]
     changed = replace(config_class(), network=replace(config_class().network, norm="batch", width=16))
     assert config_class.from_dict(asdict(changed)) == changed
@@ -246,8 +259,8 @@ def test_the_meta_gradient_is_theta_minus_phi(norm, update_rule, lr):
     learner.accumulate_meta_grad(tasks)
     for name, theta in learner.network.backbone.named_parameters():
         mean_phi = torch.stack([phi[f"backbone.{name}"] for phi in expected]).mean(0)
-        assert theta.grad.abs().max() > 1e-6
-        torch.testing.assert_close(theta.grad, theta.detach() - mean_phi, rtol=1e-8, atol=1e-10)
+        assert theta.grad.abs().max() > 1e-9
+        torch.testing.assert_close(theta.grad, theta.detach() - mean_phi, rtol=1e-6, atol=1e-13)
     assert all(p.grad is None for p in learner.network.head.parameters())
 
 

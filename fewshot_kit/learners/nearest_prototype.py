@@ -16,6 +16,7 @@ class NearestPrototype(Learner):
 
     @torch.no_grad()
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
+        support = support.to(self.device)
         features = self.features(support.images)
         prototypes = torch.stack([features[support.labels == label].mean(0) for label in range(support.n_way)])
 

@@ -1,7 +1,8 @@
 """Reptile: move the initial weights towards the weights each task adapts them to (Nichol, Achiam and Schulman 2018)."""
 
 import copy
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,8 +21,10 @@ from fewshot_kit.fine_tune import (
     predict,
     stack,
     stacked_gradient,
+    stacked_loss,
     stacked_predict,
     task_gradient,
+    task_loss,
 )
 from fewshot_kit.learners.base import Learner, OnStep, Predictor
 from fewshot_kit.models import Conv4, Conv4Config
@@ -44,6 +47,12 @@ class ReptileConfig:
     def __post_init__(self):
         check_inner_loop(self.inner_lr, self.inner_steps)
         check_inner_loop(self.train_inner_lr, self.train_inner_steps)
+        # The first step finds a zero head, and so no gradient for the backbone: one step alone would teach it nothing.
+        for name, least in (("train_inner_steps", 2), ("train_way", 2), ("meta_batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not self.head_lr_scale > 0:
+            raise ValueError(f"head_lr_scale must be above 0, not {self.head_lr_scale}")
         if self.update_rule not in UPDATE_RULES:
             raise ValueError(f"update_rule must be one of {', '.join(UPDATE_RULES)}, not {self.update_rule!r}")
 
@@ -99,20 +108,22 @@ class Reptile(Learner):
 
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
         """Fine-tune a copy of theta on the whole support, `inner_steps` steps of `inner_lr`."""
+        self.check_way(support.n_way)
         support = support.to(self.device)
-        network = copy.deepcopy(self.network)
+        network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
         parameters, buffers = self._start(support.n_way)
-        gradient = task_gradient(network, buffers)
+        gradient, predictor = task_gradient(network, buffers), _predictor_maker(network, transductive)
 
         def report(step: int, loss: Tensor, parameters: Parameters) -> None:
             if on_step is not None:
-                on_step(step, loss.item(), _predictor(network, parameters, clone(buffers), transductive))
+                on_step(step, loss.item(), predictor(parameters, clone(buffers)))
 
         batches = [(support.images, support.labels)] * self.config.inner_steps
         adapted = fine_tune(gradient, parameters, batches, self._rule(self.config.inner_lr), report)
-        _, loss = gradient(adapted, support.images, support.labels)  # records the support's statistics at phi
+        with torch.no_grad():  # batch norm records the support's statistics at phi
+            loss = task_loss(network, adapted, buffers, support.images, support.labels)
         report(self.config.inner_steps, loss, adapted)
-        return _predictor(network, adapted, buffers, transductive)
+        return predictor(adapted, buffers)
 
     def predict_episodes(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
         """Adapt to all episodes at once, as one stack: logits (tasks, n_query_total, n_way), support loss (tasks,)."""
@@ -120,11 +131,12 @@ class Reptile(Learner):
         labels = torch.stack([episode.support.labels for episode in episodes]).to(self.device)
         queries = torch.stack([episode.query.images for episode in episodes]).to(self.device)
         parameters, buffers = (stack(state, len(episodes)) for state in self._start(episodes[0].n_way))
-        gradient = stacked_gradient(self.network, buffers)
+        network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
+        gradient = stacked_gradient(network, buffers)
         batches = [(images, labels)] * self.config.inner_steps
         adapted = fine_tune(gradient, parameters, batches, self._rule(self.config.inner_lr))
-        _, support_loss = gradient(adapted, images, labels)
-        return stacked_predict(self.network, adapted, buffers, queries, transductive=transductive), support_loss
+        support_loss = stacked_loss(network, adapted, buffers, images, labels)
+        return stacked_predict(network, adapted, buffers, queries, transductive=transductive), support_loss
 
     def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> "Reptile":
         """Return a learner on the same weights with another learning rate or number of steps; None keeps what there is."""
@@ -147,5 +159,15 @@ class Reptile(Learner):
         return parameters, buffers
 
 
-def _predictor(network: Conv4, parameters: Parameters, buffers: Parameters, transductive: bool) -> Predictor:
-    return lambda images: predict(network, parameters, buffers, images, transductive=transductive)
+def _predictor_maker(network: Conv4, transductive: bool) -> Callable[[Parameters, Parameters], Predictor]:
+    """Return a function that makes predictors. They share a copy of the network and take turns, so any thread may ask any of them."""
+    network, lock = copy.deepcopy(network), threading.Lock()
+
+    def make(parameters: Parameters, buffers: Parameters) -> Predictor:
+        def predictor(images: Tensor) -> Tensor:
+            with lock:
+                return predict(network, parameters, buffers, images, transductive=transductive)
+
+        return predictor
+
+    return make

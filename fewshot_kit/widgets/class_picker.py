@@ -23,8 +23,10 @@ class ClassPicker(widgets.VBox):
         self.buttons = [widgets.ToggleButton(layout=widgets.Layout(width="136px")) for _ in range(PER_PAGE)]
         for cell, button in enumerate(self.buttons):
             button.observe(lambda change, cell=cell: self._on_toggle(cell, change["new"]), "value")
-        cell_layout = widgets.Layout(align_items="center", width="146px")
-        self._cells = [widgets.VBox(pair, layout=cell_layout) for pair in zip(self.thumbnails, self.buttons, strict=True)]
+        self._cells = [
+            widgets.VBox(pair, layout=widgets.Layout(align_items="center", width="146px"))  # its own: show_page hides some
+            for pair in zip(self.thumbnails, self.buttons, strict=True)
+        ]
         self.previous, self.next = widgets.Button(description="◀ previous"), widgets.Button(description="next ▶")
         self.previous.on_click(lambda _: self.show_page(self._page - 1))
         self.next.on_click(lambda _: self.show_page(self._page + 1))
@@ -70,4 +72,4 @@ class ClassPicker(widgets.VBox):
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:8]}…{name[-9:]}"
+    return name if len(name) <= 14 else f"{name[:5]}…{name[-8:]}"  # what a button is wide enough for

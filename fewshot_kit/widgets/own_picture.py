@@ -19,6 +19,7 @@ class OwnPicture(widgets.HBox):
     def __init__(self, on_picture: Callable[[np.ndarray | Exception], None]):
         self._on_picture = on_picture
         self.strokes: list[list[tuple[float, float]]] = []
+        self.current: np.ndarray | None = None  # what was drawn or uploaded last, until it is cleared
         self._is_down = False
         self.canvas = Canvas(
             width=SIDE, height=SIDE, layout=widgets.Layout(border="1px solid #8a94a3", width=f"{SIDE}px", height=f"{SIDE}px")
@@ -28,13 +29,17 @@ class OwnPicture(widgets.HBox):
         self.canvas.on_mouse_move(self.pen_move)
         self.canvas.on_mouse_up(self.pen_up)
         self.canvas.on_mouse_out(self.pen_up)
-        self.clear_button = widgets.Button(description="Clear")
+        self.clear_button = widgets.Button(description="Clear", layout=widgets.Layout(width="170px"))
         self.clear_button.on_click(lambda _: self.clear())
-        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="Upload a picture")
+        self.upload = widgets.FileUpload(
+            accept="image/*", multiple=False, description="Upload a picture", layout=widgets.Layout(width="170px")
+        )
         self.upload.observe(self._on_upload, "value")
         self.answer_image = widgets.Image(format="png", layout=widgets.Layout(width="420px", height="196px", visibility="hidden"))
+        self.answer_image.add_class("fewshot-answer-image")
         hint = widgets.HTML("Draw one of the classes above:<br>it is classified when you lift the pen.")
-        super().__init__([widgets.VBox([hint, self.clear_button, self.upload]), self.canvas, self.answer_image])
+        left = widgets.VBox([hint, self.clear_button, self.upload], layout=widgets.Layout(width="280px"))
+        super().__init__([left, self.canvas, self.answer_image])
 
     def pen_down(self, x: float, y: float) -> None:
         self._is_down = True
@@ -48,7 +53,7 @@ class OwnPicture(widgets.HBox):
     def pen_up(self, x: float, y: float) -> None:
         if self._is_down:
             self._is_down = False
-            self._on_picture(self.picture())
+            self._take(self.picture())
 
     def picture(self) -> np.ndarray:
         """Return what was drawn, (SIDE, SIDE) uint8, dark ink on white: the same strokes as on the canvas."""
@@ -62,7 +67,7 @@ class OwnPicture(widgets.HBox):
 
     def clear(self) -> None:
         """Wipe the canvas and the answer."""
-        self.strokes, self._is_down = [], False
+        self.strokes, self.current, self._is_down = [], None, False
         self.canvas.clear()
         self.answer_image.layout.visibility = "hidden"
 
@@ -75,5 +80,10 @@ class OwnPicture(widgets.HBox):
             try:
                 picture = read_image(file["content"], name=file["name"])
             except ValueError as error:
-                picture = error
-            self._on_picture(picture)
+                self._on_picture(error)
+            else:
+                self._take(picture)
+
+    def _take(self, picture: np.ndarray) -> None:
+        self.current = picture
+        self._on_picture(picture)

@@ -2,6 +2,7 @@
 
 import html
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -33,10 +34,14 @@ class FewShotPanel(widgets.VBox):
         self.learning: Learning | None = None
         self.worker = Worker(self._show_error)
         self._picture: plots.LearningPicture | None = None
-        self._is_syncing = False  # controls are being set to what the session has, not moved by a person
+        self._syncing_thread: int | None = None  # it sets the controls to what the session has; any other is a person who moves them
+        self._wanted: dict[str, Callable[[], object]] = {}  # what to do to the session before the next learning; the newest of each kind
+        self._lock = threading.Lock()
         self.picker = ClassPicker(session, self.choose)
         self.own_picture = OwnPicture(self.classify)
         super().__init__([self._data_box(), self._learning_box(), self._evaluation_box()], layout=widgets.Layout(width="960px"))
+        for name in ("support_image", "learning_image", "status", "result"):
+            getattr(self, name).add_class(f"fewshot-{name.replace('_', '-')}")  # for styles, and to find it in the page
         self._show_episode()
         self._learn(lambda: None)
 
@@ -52,16 +57,16 @@ class FewShotPanel(widgets.VBox):
         )
         self.folder.continuous_update = False
         self.folder.layout.visibility = "visible" if self.dataset.value == OWN_FOLDER else "hidden"
-        self.n_way = _int_slider(session.n_way, 2, MAX_CHOSEN, "classes (way)")
-        self.n_shot = _int_slider(session.n_shot, 1, 10, "pictures each (shot)")
-        self.n_query = _int_slider(session.n_query, 1, 10, "queries a class")
+        self.n_way = _int_slider(session.n_way, 2, max(MAX_CHOSEN, session.n_way), "classes (way)")
+        self.n_shot = _int_slider(session.n_shot, 1, max(10, session.n_shot), "pictures each (shot)")
+        self.n_query = _int_slider(session.n_query, 1, max(10, session.n_query), "queries a class")
         self.seed = widgets.IntText(value=session.seed, description="seed", layout=widgets.Layout(width="200px"))
         self.sample_button = widgets.Button(description="Sample classes", button_style="primary", icon="random")
         self.support_image = widgets.Image(format="png")
         self.dataset.observe(lambda change: self._on_dataset(change["new"]), "value")
-        self.folder.observe(lambda change: self.load(f"folder:{change['new'].strip()}"), "value")
+        self.folder.observe(lambda change: self._on_folder(change["new"].strip()), "value")
         for control in (self.n_way, self.n_shot, self.n_query, self.seed):
-            control.observe(lambda _: None if self._is_syncing else self.sample(), "value")
+            control.observe(lambda _: None if self._is_syncing() else self.sample(), "value")
         self.sample_button.on_click(lambda _: self.seed.set_trait("value", int(torch.randint(10**6, ()))))
         return widgets.VBox(
             [
@@ -91,7 +96,7 @@ class FewShotPanel(widgets.VBox):
             control.observe(lambda _: self.learn(), "value")
         self.learn_button.on_click(lambda _: self.learn())
         self.stop_button.on_click(lambda _: self.stop())
-        self.shown_epoch.observe(lambda change: self._draw(change["new"]), "value")
+        self.shown_epoch.observe(lambda change: self._look_back(change["new"]), "value")
         return widgets.VBox(
             [
                 widgets.HBox([_numbered(self.learning_rate, widgets.BoundedFloatText, step=0.001), self.learn_button]),
@@ -116,43 +121,65 @@ class FewShotPanel(widgets.VBox):
 
     def _on_dataset(self, name: str) -> None:
         self.folder.layout.visibility = "visible" if name == OWN_FOLDER else "hidden"
-        if name != OWN_FOLDER and not self._is_syncing:
+        if name != OWN_FOLDER and not self._is_syncing():
             self.load(name)
+
+    def _on_folder(self, path: str) -> None:
+        if path:
+            self.load(f"folder:{path}")
 
     def load(self, dataset: str) -> None:
         """Change the data set, sample from it and learn."""
-        self._say(f"loading {dataset} …")
-        self._start(lambda: self.session.load(dataset), after=self.picker.reset)
+        self._say(f"loading {html.escape(dataset)} …")
+        self._start("data set", lambda: (self.session.load(dataset), self.picker.reset()))
 
     def sample(self) -> None:
         """Sample an episode by the settings on show, and learn it."""
         settings = {name: getattr(self, name).value for name in ("n_way", "n_shot", "n_query", "seed")}
-        self._start(lambda: self.session.sample(**settings))
+        self._start("episode", lambda: self._sample(**settings))
 
     def choose(self, class_ids: list[int]) -> None:
         """Take these classes, and learn them."""
-        self._start(lambda: self.session.choose(class_ids))
+        self._start("episode", lambda: self.session.choose(class_ids))
 
-    def _start(self, prepare: Callable[[], object], after: Callable[[], object] = lambda: None) -> None:
-        def job(check: Check) -> None:
-            try:
+    def _start(self, kind: str, prepare: Callable[[], object]) -> None:
+        with self._lock:
+            self._wanted.pop(kind, None)
+            self._wanted[kind] = prepare
+        self.learn()
+
+    def _prepare(self) -> None:
+        """Do to the session what is wanted and not done yet: a newer request cancels a learning, but loses no choice before it."""
+        if not self._wanted:
+            return
+        try:
+            while self._wanted:
+                with self._lock:
+                    prepare = self._wanted.pop(next(iter(self._wanted)))
                 prepare()
-            finally:  # after an error the session is what it was, and so the controls must be
+        finally:  # after an error the session is what it was, and so the controls must be
+            if not self._wanted:
                 self._sync_controls()
-            after()
-            self._show_episode()
-            self._learn(check)
+        self._show_episode()
 
-        self.worker.submit(job)
+    def _sample(self, n_way: int, n_shot: int, n_query: int, seed: int) -> None:
+        chosen = self.session.class_ids
+        if chosen is not None and n_way == len(chosen) and seed == self.session.seed:  # classes taken by hand stay
+            self.session.choose(chosen, n_shot=n_shot, n_query=n_query)
+        else:
+            self.session.sample(n_way=n_way, n_shot=n_shot, n_query=n_query, seed=seed)
+
+    def _is_syncing(self) -> bool:
+        return self._syncing_thread == threading.get_ident()
 
     def _sync_controls(self) -> None:
-        session, self._is_syncing = self.session, True
+        session, self._syncing_thread = self.session, threading.get_ident()
         try:
             for name in ("n_way", "n_shot", "n_query", "seed"):
                 getattr(self, name).value = getattr(session, name)
             self.dataset.value = session.dataset.name if session.dataset.name in dataset_names() else OWN_FOLDER
         finally:
-            self._is_syncing = False
+            self._syncing_thread = None
 
     def learn(self) -> None:
         """Learn the episode on show from the pretrained weights, at the sliders' settings."""
@@ -170,51 +197,66 @@ class FewShotPanel(widgets.VBox):
 
     def classify(self, picture: np.ndarray | Exception) -> None:
         """Classify a person's own picture by what was learned last."""
-        if isinstance(picture, Exception) or self.learning is None:
-            self._show_error(picture if isinstance(picture, Exception) else ValueError("learn first: nothing was learned yet"))
+        learning = self.learning
+        if isinstance(picture, Exception) or learning is None:
+            self._show_error(picture if isinstance(picture, Exception) else ValueError("press Learn first: nothing is learned yet"))
             return
-        image, probabilities = self.session.classify(self.learning, picture)
-        self.own_picture.show(
-            plots.png(plots.answer_figure(image[0].numpy(), probabilities.numpy(), self.learning.episode.support.class_names))
-        )
+        try:
+            image, probabilities = self.session.classify(learning, picture)
+            names = learning.episode.support.class_names
+            self.own_picture.show(plots.png(plots.answer_figure(image[0].numpy(), probabilities.numpy(), names)))
+        except Exception as error:  # a widget's callback has nobody else to tell
+            self._show_error(error)
 
     # What the worker does.
 
     def _learn(self, check: Check) -> None:
-        started, drawn = time.perf_counter(), -1.0
-        lr, steps, query = self.learning_rate.value, self.epochs.value, self.session.episode.query
-        self._picture = plots.LearningPicture(query.images.numpy(), query.labels.numpy(), query.n_way, steps)
+        self._prepare()
+        check()
+        self.learning = None  # if this one is stopped, there is none
+        started = drawn = time.perf_counter()
+        lr, steps = self.learning_rate.value, self.epochs.value
         self.stop_button.disabled = False
 
         def show(epoch: Epoch) -> None:
             nonlocal drawn
             check()
             if time.perf_counter() - drawn > FRAME_SECONDS and epoch.step < steps:
-                self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy())
+                self._draw(epoch, steps)
                 drawn = time.perf_counter()
 
         self.learning = self.session.learn(lr, steps, on_epoch=show)
         self.stop_button.disabled = True
         self.shown_epoch.max = max(steps, 1)
-        if self.shown_epoch.value == steps:
-            self._draw(steps)
-        else:
-            self.shown_epoch.value = steps
+        self._syncing_thread = threading.get_ident()
+        self.shown_epoch.value = steps
+        self._syncing_thread = None
+        self._draw(self.learning.epochs[-1], steps)
+        if self.own_picture.current is not None:
+            self.classify(self.own_picture.current)
         seconds, right = time.perf_counter() - started, 100 * self.learning.accuracy
         self._say(
             f"{self._setting()}: learned in {seconds:.2f} s (learning rate {lr:.3g}, {steps} epochs); {right:.0f} % of the queries right"
         )
 
-    def _draw(self, step: int) -> None:
-        if self.learning is not None and self._picture is not None and step < len(self.learning.epochs):
-            epoch = self.learning.epochs[step]
-            self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy())
+    def _draw(self, epoch: Epoch, n_steps: int) -> None:
+        self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy(), n_steps)
+
+    def _look_back(self, step: int) -> None:
+        """Show the last learning as it was after `step` epochs."""
+        if self.learning is not None and step < len(self.learning.epochs) and not self._is_syncing():
+            self._draw(self.learning.epochs[step], len(self.learning.epochs) - 1)
 
     def _show_episode(self) -> None:
-        support = self.session.episode.support
+        support, query = self.session.episode.support, self.session.episode.query
         self.support_image.value = plots.png(plots.support_figure(support.images.numpy(), support.labels.numpy(), support.class_names))
+        self._picture = plots.LearningPicture(query.images.numpy(), query.labels.numpy(), query.n_way)
+        self.learning = None
 
     def _evaluate(self, check: Check) -> None:
+        if self._wanted:
+            self._learn(check)
+        check()
         self.stop_button.disabled = False
         self.progress.value = 0
 
@@ -227,8 +269,8 @@ class FewShotPanel(widgets.VBox):
         baseline = self.session.evaluate_baseline(EVALUATION_EPISODES)
         self.stop_button.disabled = True
         self.result.value = (
-            f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}, inductive, "
-            f"seed {result.seed}). Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
+            f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}, "
+            f"learning rate {result.inner_lr:.3g}, {result.inner_steps} epochs, inductive, seed {result.seed}). Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
         )
 
     def _setting(self) -> str:

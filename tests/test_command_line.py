@@ -1,0 +1,172 @@
+"""The command line: what it prints and writes, and that what a person can mend is one line without a traceback."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from synthetic import noisy_images, tiny_reptile
+
+from fewshot_kit import __main__ as command_line
+from fewshot_kit import checkpoints
+from fewshot_kit import train as train_module
+from fewshot_kit.__main__ import main
+from fewshot_kit.checkpoints import load_checkpoint, save_checkpoint
+from fewshot_kit.datasets import load_dataset
+from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.evaluate import evaluate
+
+TRAINING = {"dataset": "noisy", "seed": 0, "minutes": 0.1, "threads": 1, "best_step": 4, "n_way": 3, "n_shot": 1, "command": "python"}
+QUICK = ["--dataset", "digits", "--n-way", "3", "--n-query", "2", "--episodes", "8", "--seed", "5", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A checkpoint called tiny, in a folder that stands in for pretrained/."""
+    root = tmp_path / "pretrained"
+    for module in (checkpoints, command_line):
+        monkeypatch.setattr(module, "PRETRAINED", root)
+    training = TRAINING | {"trained_with": {"torch": "2"}}
+    return save_checkpoint(root / "tiny", tiny_reptile(), training=training, results=[], card="")
+
+
+def error_of(capsys, arguments: list[str]) -> str:
+    """Run a command that is to fail, and return its one line."""
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    last = printed.err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and printed.err.count("error: ") == 1
+    assert "Traceback" not in printed.err and printed.out == ""
+    return last
+
+
+def test_evaluate_prints_what_evaluate_measures(folder, capsys, tmp_path):
+    assert main(["evaluate", "tiny", *QUICK, "--json", str(tmp_path / "new" / "result.json")]) == 0
+    learner = load_checkpoint(folder).learner
+    digits = load_dataset("digits", preprocessing=learner.preprocessing)
+    expected = evaluate(learner, EpisodeSampler(digits, 3, 1, 2), n_episodes=8, seed=5)
+    assert capsys.readouterr().out == f"{expected}\n"
+    written = json.loads((tmp_path / "new" / "result.json").read_text(encoding="utf-8"))
+    assert written == {**expected.to_dict(), "checkpoint": "tiny", "seconds": written["seconds"]}
+    assert (written["inner_lr"], written["inner_steps"]) == (0.1, 3)
+
+
+def test_json_on_standard_output_is_that_of_the_file(folder, capsys, tmp_path):
+    arguments = ["evaluate", str(folder), *QUICK, "--inner-lr", "0.3", "--inner-steps", "2"]
+    assert main([*arguments, "--json", str(tmp_path / "result.json")]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--json", "-"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert printed | {"seconds": 0} == written | {"seconds": 0}
+    assert (printed["inner_lr"], printed["inner_steps"], printed["checkpoint"]) == (0.3, 2, "tiny")
+
+
+def test_a_recorded_result_is_in_the_config_the_card_and_the_list(folder, capsys):
+    arguments = ["evaluate", "tiny", *QUICK, "--record"]
+    assert main(arguments) == 0
+    result = json.loads((folder / "config.json").read_text(encoding="utf-8"))["results"][0]
+    assert result["command"] in (folder / "README.md").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*shlex.split(result["command"])[3:], "--json", "-"]) == 0  # the recorded command gives the recorded numbers
+    again = json.loads(capsys.readouterr().out)
+    assert all(again[name] == result[name] for name in again.keys() - {"seconds"})
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    percent = f"{100 * result['accuracy']['mean']:.1f} ± {100 * result['accuracy']['half_width']:.1f} %"
+    assert listed[0] == "tiny" and listed[1].startswith(f"  digits test 3-way 1-shot: {percent}, cross entropy")
+
+
+def test_list_names_every_checkpoint_even_without_results(folder, capsys):
+    save_checkpoint(folder.parent / "another", tiny_reptile(), training=TRAINING, results=[], card="")
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out == "another\ntiny\n"
+
+
+def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "load_dataset", lambda name, split, preprocessing: noisy_images(size=preprocessing.size))
+    monkeypatch.setattr(command_line, "finish", partial(train_module.finish, n_episodes=5))
+    run = tmp_path / "runs" / "one"
+    steps = ["--outer-steps", "4", "--evaluate-every", "2", "--evaluation-episodes", "3", "--n-way", "3", "--n-query", "2"]
+    flags = ["--width", "8", "--size", "18", "--train-way", "3", "--train-inner-steps", "2", *steps, "--out", str(run)]
+    assert main(["train", "reptile", *flags]) == 0
+    printed = capsys.readouterr().out
+    assert "step 2: train loss" in printed and "step 4: train loss" in printed and "validation, best weights:" in printed
+    assert "add --resume" in error_of(capsys, ["train", "reptile", *flags])
+    assert main(["train", "reptile", *flags, "--resume"]) == 0
+    assert main(["export", str(run), "--name", "trained", "--out", str(folder.parent)]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "trained", *QUICK, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["checkpoint"] == "trained"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["evaluate", "nowhere", *QUICK], "no checkpoint 'nowhere': neither a folder with a config.json nor one of tiny"),
+        (["evaluate", "tiny", "--dataset", "digitz"], "did you mean 'digits'?"),
+        (["evaluate", "tiny", "--dataset", "digits", "--split", "train"], "has no split 'train'"),
+        (["evaluate", "tiny", "--dataset", "digits", "--n-way", "11"], "11 ways are needed, but 'digits' has 10 classes"),
+        (["evaluate", "tiny", "--dataset", "digits", "--n-query", "0"], "n_query must be at least 1"),
+        (["evaluate", "tiny", *QUICK, "--inner-lr", "nan"], "finite number above 0, not nan"),
+        (["evaluate", "tiny", *QUICK, "--inner-steps", "-1"], "0 or more, not -1"),
+        (["evaluate", "tiny", *QUICK, "--device", "warp"], "device must be auto, cpu or cuda, not 'warp'"),
+        (["export", "nowhere", "--name", "x"], "holds no best.safetensors"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(folder, capsys, arguments, complaint):
+    assert complaint in error_of(capsys, arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("command", [["evaluate", "tiny", *QUICK], ["train", "reptile", "--out", "never"]])
+def test_a_missing_gpu_is_one_line(folder, capsys, command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert "torch sees no CUDA GPU here; use device='cpu'" in error_of(capsys, [*command, "--device", "cuda"])
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_damaged_checkpoint_is_one_line(folder, capsys):
+    (folder / "model.safetensors").write_bytes(b"")
+    assert "does not match the sha256" in error_of(capsys, ["evaluate", "tiny", *QUICK])
+    (folder / "config.json").write_text("{", encoding="utf-8")
+    assert main(["list"]) == 1
+    assert "config.json is not valid JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", ["--inner-lr nan", "--meta-lr inf", "--norm layer", "--outer-steps 0", "--magic 1"])
+def test_settings_that_cannot_be_end_in_a_usage_error(flags, capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "reptile", "--out", str(tmp_path / "run"), *flags.split()])
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and "Traceback" not in printed.err and not (tmp_path / "run").exists()
+    assert flags.split()[1] in printed.err and printed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [([], 2), (["--help"], 0), (["-h"], 0), (["train"], 2), (["train", "magic"], 2), (["x"], 2)]
+)
+def test_without_a_command_there_is_help(arguments, status, capsys):
+    assert main(arguments) == status
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("train", "evaluate", "export", "list", "reptile", "--help"))
+
+
+def test_the_module_is_a_program(folder):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    program = [sys.executable, "-m", "fewshot_kit", "evaluate"]
+    done = subprocess.run([*program, str(folder), *QUICK, "--json", "-"], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and json.loads(done.stdout)["n_episodes"] == 8
+    failed = subprocess.run([*program, str(folder / "no"), *QUICK], env=environment, capture_output=True, text=True, timeout=120)
+    assert failed.returncode == 1 and failed.stdout == "" and failed.stderr.startswith("error: no checkpoint")
+    assert len(failed.stderr.splitlines()) == 1

@@ -1,0 +1,115 @@
+"""Figures: they render, in the size they promise, and no class name breaks them."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot_kit import plots
+
+AWKWARD = ("$x^2", "a $ b $ c", r"\$\alpha", "<script>alert(1)</script>", "long " * 40, "ä%_{}^", "猫", "a\nb", "")
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def images(n: int, channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).random((n, channels, 28, 28), dtype=np.float32)
+
+
+def shares(n: int, n_way: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.ones(n_way), n).astype(np.float32)
+
+
+def names(n_way: int) -> tuple[str, ...]:
+    return tuple(f"class {i}" for i in range(n_way))
+
+
+def learning_picture(n_way: int = 3, n_query: int = 2, channels: int = 1) -> plots.LearningPicture:
+    labels = np.arange(n_way).repeat(n_query)
+    return plots.LearningPicture(images(len(labels), channels), labels, n_way)
+
+
+FIGURES = {
+    "support": lambda n_way, names: plots.support_figure(images(2 * n_way), np.arange(n_way).repeat(2), names),
+    "photographs": lambda n_way, names: plots.support_figure(images(n_way, channels=3), np.arange(n_way), names),
+    "loss": lambda n_way, names: plots.loss_figure([np.log(n_way), 0.5, 0.1]),
+    "loss of no epochs": lambda n_way, names: plots.loss_figure([np.log(n_way)]),
+    "answer": lambda n_way, names: plots.answer_figure(images(1)[0], shares(1, n_way)[0], names),
+    "before and after": lambda n_way, names: plots.before_after_figure(
+        images(3 * n_way), np.arange(n_way).repeat(3), shares(3 * n_way, n_way), shares(3 * n_way, n_way, 1)
+    ),
+    "accuracy": lambda n_way, names: plots.accuracy_figure(
+        [("Reptile", 0.9, 0.01), ("nearest pixels", 0.6, 0.02), ("chance", 1 / n_way, 0)]
+    ),
+}
+
+
+@pytest.mark.parametrize("n_way", [2, 5, 10])
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_figure_is_a_picture_of_the_size_it_says(kind, n_way):
+    figure = FIGURES[kind](n_way, names(n_way))
+    picture = pixels(plots.png(figure))
+    width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    assert abs(picture.shape[1] - width) <= 1 and abs(picture.shape[0] - height) <= 1
+    assert picture.std() > 5, "something is drawn"
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("kind", ["support", "answer"])
+def test_no_class_name_breaks_a_figure(kind, name):
+    plain, awkward = (plots.png(FIGURES[kind](3, (first, "b", "c"))) for first in ("a", name))
+    assert pixels(plain).shape == pixels(awkward).shape
+
+
+def test_a_long_name_is_cut_in_its_middle():
+    short = plots.shorten("Aurek-Besh/character01", 12)
+    assert len(short) <= 12 and short.startswith("Aurek") and short.endswith("cter01") and "…" in short
+    assert plots.shorten("character01", 12) == "character01"
+
+
+def test_ink_is_shown_dark_on_white_and_a_photograph_as_it_is():
+    ink, red = np.zeros((1, 28, 28), np.uint8), np.zeros((3, 28, 28), np.uint8)
+    ink[0, :, 14:], red[0] = 255, 255
+    shown = pixels(plots.thumbnail(ink))
+    assert shown.shape == (64, 64) and shown[:, 0].min() == 255 and shown[:, -1].max() == 0
+    assert (pixels(plots.thumbnail(red)) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize(("n_way", "n_query"), [(2, 1), (3, 1), (5, 2), (10, 1), (10, 10)])
+def test_every_frame_of_a_learning_has_the_same_size(n_way, n_query):
+    picture = learning_picture(n_way, n_query)
+    frames = [pixels(picture.draw([1.0] * (i + 1), shares(n_way * n_query, n_way, i), 3)) for i in range(4)]
+    assert len({frame.shape for frame in frames}) == 1
+    assert abs(frames[0].shape[1] - 920) <= 1
+
+
+def test_a_frame_shows_its_probabilities_and_nothing_of_the_frame_before():
+    picture = learning_picture()
+    guess, sure = np.full((6, 3), 1 / 3, np.float32), np.eye(3, dtype=np.float32).repeat(2, axis=0)
+    first, second = picture.draw([1.0], guess, 5), picture.draw([1.0], sure, 5)
+    assert first != second
+    assert picture.draw([1.0], guess, 5) == first
+    assert learning_picture().draw([1.0], sure, 5) == second
+
+
+def test_a_frame_shows_its_losses_and_its_epoch():
+    picture, probabilities = learning_picture(), shares(6, 3)
+    assert len({picture.draw(losses, probabilities, 5) for losses in ([1.0], [1.0, 0.5], [1.0, 0.2])}) == 3
+
+
+def test_right_and_wrong_answers_differ_in_color():
+    picture, right = learning_picture(), np.eye(3, dtype=np.float32).repeat(2, axis=0)
+    shown = [pixels(picture.draw([1.0], probabilities, 1)) for probabilities in (right, np.roll(right, 1, axis=1))]
+    colors = [tuple(int(code[i : i + 2], 16) for i in (1, 3, 5)) for code in (plots.RIGHT, plots.WRONG)]
+    found = [[bool((frame == color).all(axis=2).any()) for color in colors] for frame in shown]
+    assert found == [[True, False], [False, True]]
+
+
+def test_every_class_is_among_the_queries_shown():
+    labels = np.arange(10).repeat(3)
+    picture = plots.LearningPicture(images(30), labels, 10)
+    assert sorted(labels[picture.shown]) == list(range(10))

@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from fewshot_kit.cards import export_run, record_result
 from fewshot_kit.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, read_config, write_text
-from fewshot_kit.datasets import load_dataset
+from fewshot_kit.datasets import dataset_splits, load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate
@@ -37,6 +37,8 @@ def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
             out: the run's folder; runs/<learner>-<dataset>-<way>way-<shot>shot if left out.
             resume: go on with an interrupted run.
         """
+        if "train" not in dataset_splits(training.dataset):  # found before a folder is made
+            raise ValueError(f"{training.dataset!r} has no train split; train on omniglot, for instance")
         out = out or Path("runs") / f"{learner_name}-{training.dataset}-{training.n_way}way-{training.n_shot}shot"
         run = open_run(out, learner_name, hyper_parameters, training, resume=resume)
         with tqdm(total=training.outer_steps, initial=run.step, desc=str(out), unit="step", smoothing=0.05) as bar:

@@ -83,6 +83,7 @@ def render_card(name: str, config: dict) -> str:
     """Write the card of a checkpoint from its config.json."""
     hyper, training = config["hyper_parameters"], config["training"]
     network = hyper["network"]
+    turned = ", turned by multiples of 90 degrees" if training.get("rotations") else ""
     lines = [
         f"# {name}",
         "",
@@ -115,9 +116,8 @@ def render_card(name: str, config: dict) -> str:
         "",
         "## Limits",
         "",
-        f"Trained on pen strokes of 1 to 3 pixels{', turned by multiples of 90 degrees' * training['rotations']}: it is nearly blind to "
-        "photographs and to classes that differ in colour or texture. One picture a class is very little: look at the "
-        "probabilities, not at the answer alone.",
+        f"Trained on pen strokes of 1 to 3 pixels{turned}: it is nearly blind to photographs and to classes that differ in colour or texture. "
+        "One picture a class is very little: look at the probabilities, not at the answer alone.",
         "",
         "## Licence",
         "",

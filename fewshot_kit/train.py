@@ -19,7 +19,7 @@ import torch
 
 from fewshot_kit.augment import augment
 from fewshot_kit.checkpoints import atomic_file, build_learner, save_tensors, write_text
-from fewshot_kit.datasets import ClassImages, dataset_splits, load_dataset
+from fewshot_kit.datasets import ClassImages, load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, evaluate
@@ -126,8 +126,6 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
     """
     folder = Path(folder)
     settings = {"learner": learner_name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
-    if "train" not in dataset_splits(config.dataset):  # found before a folder is made
-        raise ValueError(f"{config.dataset!r} has no train split; train on omniglot, for instance")
     torch.manual_seed(config.seed)
     run = Run(folder, learner_name, build_learner(learner_name, settings["hyper_parameters"]), config)
     if (folder / CONFIG).is_file():

@@ -116,7 +116,7 @@ def render_card(name: str, config: dict) -> str:
         "",
         "## Limits",
         "",
-        f"Trained on pen strokes of 1 to 3 pixels{turned}: it is nearly blind to photographs and to classes that differ in colour or texture. "
+        f"Trained on pen strokes of 1 to 3 pixels{turned}: it is nearly blind to photographs, colour and texture. "
         "One picture a class is very little: look at the probabilities, not at the answer alone.",
         "",
         "## Licence",

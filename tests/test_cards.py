@@ -22,6 +22,11 @@ from fewshot_kit.train import BEST, LOG, TrainConfig, open_run, train
 TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3)
 
 
+@pytest.fixture(autouse=True)
+def noisy_can_be_trained_on(monkeypatch):
+    monkeypatch.setattr(command_line, "dataset_splits", lambda name: ("train", "val", "test"))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:

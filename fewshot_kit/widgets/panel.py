@@ -270,7 +270,8 @@ class FewShotPanel(widgets.VBox):
         self.stop_button.disabled = True
         self.result.value = (
             f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}, "
-            f"learning rate {result.inner_lr:.3g}, {result.inner_steps} epochs, inductive, seed {result.seed}). Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
+            f"learning rate {result.inner_lr:.3g}, {result.inner_steps} epochs, inductive, seed {result.seed}). "
+            f"Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
         )
 
     def _setting(self) -> str:

@@ -197,8 +197,9 @@ def test_looking_back_ends_with_the_learning(panel):
 
 
 def test_a_learning_stops_in_its_middle(panel):
-    state, gate = copy.deepcopy(panel.session.learner.state_dict()), Gate(panel, epoch=3)
     panel.n_way.value = 10
+    settle(panel)
+    state, gate = copy.deepcopy(panel.session.learner.state_dict()), Gate(panel, epoch=3)
     panel.epochs.value = 50
     assert gate.reached.wait(TIMEOUT)
     assert not panel.stop_button.disabled
@@ -208,7 +209,9 @@ def test_a_learning_stops_in_its_middle(panel):
     assert max(gate.steps) == 3 and "stopped" in panel.status.value and panel.stop_button.disabled
     assert same_state(state, panel.session.learner.state_dict())
 
-    panel.shown_epoch.value = 1  # of nothing: the learning before was of another episode
+    stopped_at = panel.learning_image.value
+    panel.shown_epoch.value = 1  # of nothing: the learning before was another one
+    assert panel.learning_image.value == stopped_at
     draw_a_stroke(panel)
     assert "press Learn first" in panel.status.value
     press(panel.learn_button)

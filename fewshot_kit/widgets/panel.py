@@ -15,6 +15,7 @@ from fewshot_kit.datasets import dataset_names, is_available
 from fewshot_kit.evaluate import Interval
 from fewshot_kit.session import DemoSession, Epoch, Learning
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN, ClassPicker
+from fewshot_kit.widgets.controls import int_slider, numbered
 from fewshot_kit.widgets.own_picture import OwnPicture
 from fewshot_kit.widgets.worker import Worker
 
@@ -57,9 +58,9 @@ class FewShotPanel(widgets.VBox):
         )
         self.folder.continuous_update = False
         self.folder.layout.visibility = "visible" if self.dataset.value == OWN_FOLDER else "hidden"
-        self.n_way = _int_slider(session.n_way, 2, max(MAX_CHOSEN, session.n_way), "classes (way)")
-        self.n_shot = _int_slider(session.n_shot, 1, max(10, session.n_shot), "pictures each (shot)")
-        self.n_query = _int_slider(session.n_query, 1, max(10, session.n_query), "queries a class")
+        self.n_way = int_slider(session.n_way, 2, max(MAX_CHOSEN, session.n_way), "classes (way)")
+        self.n_shot = int_slider(session.n_shot, 1, max(10, session.n_shot), "pictures each (shot)")
+        self.n_query = int_slider(session.n_query, 1, max(10, session.n_query), "queries a class")
         self.seed = widgets.IntText(value=session.seed, description="seed", layout=widgets.Layout(width="200px"))
         self.sample_button = widgets.Button(description="Sample classes", button_style="primary", icon="random")
         self.support_image = widgets.Image(format="png")
@@ -71,8 +72,8 @@ class FewShotPanel(widgets.VBox):
         return widgets.VBox(
             [
                 widgets.HBox([self.dataset, self.folder]),
-                widgets.HBox([_numbered(self.n_way, widgets.BoundedIntText), self.seed, self.sample_button]),
-                widgets.HBox([_numbered(self.n_shot, widgets.BoundedIntText), _numbered(self.n_query, widgets.BoundedIntText)]),
+                widgets.HBox([numbered(self.n_way, widgets.BoundedIntText), self.seed, self.sample_button]),
+                widgets.HBox([numbered(self.n_shot, widgets.BoundedIntText), numbered(self.n_query, widgets.BoundedIntText)]),
                 widgets.Accordion([self.picker], titles=("Choose the classes by hand",)),
                 widgets.HTML("<b>Support</b>, all it learns from:"),
                 self.support_image,
@@ -85,12 +86,12 @@ class FewShotPanel(widgets.VBox):
             value=settings["inner_lr"], min=-4, max=0, step=0.05, description="learning rate", continuous_update=False, readout=False,
             style={"description_width": "130px"}, layout=widgets.Layout(width="360px"),
         )  # fmt: skip
-        self.epochs = _int_slider(settings["inner_steps"], 0, 50, "epochs")
+        self.epochs = int_slider(settings["inner_steps"], 0, 50, "epochs")
         self.learn_button = widgets.Button(description="Learn", button_style="success", icon="play")
         self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
         self.status = widgets.HTML()
         self.learning_image = widgets.Image(format="png")
-        self.shown_epoch = _int_slider(0, 0, 50, "look back at epoch")
+        self.shown_epoch = int_slider(0, 0, 50, "look back at epoch")
         self.shown_epoch.continuous_update = True
         for control in (self.learning_rate, self.epochs):
             control.observe(lambda _: self.learn(), "value")
@@ -99,11 +100,11 @@ class FewShotPanel(widgets.VBox):
         self.shown_epoch.observe(lambda change: self._look_back(change["new"]), "value")
         return widgets.VBox(
             [
-                widgets.HBox([_numbered(self.learning_rate, widgets.BoundedFloatText, step=0.001), self.learn_button]),
-                widgets.HBox([_numbered(self.epochs, widgets.BoundedIntText), self.stop_button]),
+                widgets.HBox([numbered(self.learning_rate, widgets.BoundedFloatText, step=0.001), self.learn_button]),
+                widgets.HBox([numbered(self.epochs, widgets.BoundedIntText), self.stop_button]),
                 self.status,
                 self.learning_image,
-                _numbered(self.shown_epoch, widgets.BoundedIntText),
+                numbered(self.shown_epoch, widgets.BoundedIntText),
                 widgets.Accordion([self.own_picture], titles=("Try a picture of your own",)),
             ]
         )
@@ -286,21 +287,3 @@ class FewShotPanel(widgets.VBox):
         logger.debug("shown in the panel", exc_info=error)
         self.stop_button.disabled = True
         self.status.value = f'<span role="alert" style="color:{plots.WRONG}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
-
-
-def _int_slider(value: int, low: int, high: int, description: str) -> widgets.IntSlider:
-    return widgets.IntSlider(
-        value=value, min=low, max=high, description=description, continuous_update=False, readout=False,
-        style={"description_width": "130px"}, layout=widgets.Layout(width="360px"),
-    )  # fmt: skip
-
-
-def _numbered(slider: widgets.Widget, box_class: type, **box: float) -> widgets.HBox:
-    """Put a number box beside a slider, tied to its value."""
-    is_log = isinstance(slider, widgets.FloatLogSlider)
-    low, high = (slider.base**slider.min, slider.base**slider.max) if is_log else (slider.min, slider.max)
-    number = box_class(value=slider.value, min=low, max=high, layout=widgets.Layout(width="80px"), **box)
-    widgets.link((slider, "value"), (number, "value"))
-    if not is_log:
-        widgets.link((slider, "max"), (number, "max"))
-    return widgets.HBox([slider, number])

@@ -98,6 +98,8 @@ class EpisodeSampler:
         class_ids = tuple(class_ids)
         if len(set(class_ids)) != self.n_way:
             raise ValueError(f"{self.n_way} different classes are needed, but {class_ids} were chosen")
+        if not all(0 <= class_id < len(self.dataset) for class_id in class_ids):
+            raise ValueError(f"class ids of {self.dataset.name!r} are 0 .. {len(self.dataset) - 1}, but {class_ids} were chosen")
         picked = torch.stack([self._pick(class_id, generator) for class_id in class_ids])  # (n_way, n_shot + n_query)
         names = tuple(self.dataset.class_names[class_id] for class_id in class_ids)
         return Episode(self._gather(picked[:, : self.n_shot], names), self._gather(picked[:, self.n_shot :], names), class_ids)

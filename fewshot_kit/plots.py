@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from string import ascii_uppercase
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 RIGHT, WRONG, INK, PALE = "#1a7f37", "#b3261e", "#24527a", "#b8c4d1"
 MAX_QUERIES_SHOWN = 10
-TAGS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # one letter a class: short enough for a bar
+TAGS = (*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase))  # one letter a class: short enough for a bar
 
 
 def png(figure: Figure) -> bytes:
@@ -248,7 +249,7 @@ def before_after_figure(images: np.ndarray, labels: np.ndarray, before: np.ndarr
         picture.set_title(f"is {TAGS[truth]}: {verdict}", fontsize=7.5, color=color, pad=3)
         for row, (when, probabilities) in enumerate((("before", before[query]), ("after", after[query])), start=1):
             axes = figure.add_subplot(grid[row, column])
-            axes.barh(range(n_way), probabilities, height=0.75, color=[RIGHT if label == truth else PALE for label in range(n_way)])
+            axes.barh(range(n_way), probabilities, height=0.75, color=[INK if label == truth else PALE for label in range(n_way)])
             axes.set(xlim=(0, 1), ylim=(n_way - 0.5, -0.5), xticks=[], yticks=range(n_way))
             axes.set_yticklabels(TAGS[:n_way] if column == 0 else [""] * n_way, fontsize=7)
             axes.tick_params(length=0, pad=2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fewshot_kit.checkpoints import Checkpoint, load_checkpoint
-from fewshot_kit.datasets import ClassImages, load_dataset
+from fewshot_kit.datasets import ClassImages, is_available, load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate
@@ -69,7 +69,7 @@ class DemoSession:
 
     def load(self, dataset: str) -> Episode:
         """Change to another data set (its test split) and sample; on an error everything stays as it was."""
-        images = load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=False)
+        images = load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=not is_available(dataset))
         return self._sample(images, None, {})
 
     def sample(

@@ -30,7 +30,8 @@ Check = Callable[[], None]
 class FewShotPanel(widgets.VBox):
     """Sample classes, move the sliders, watch the model learn. Every learning starts again from the pretrained weights."""
 
-    def __init__(self, session: DemoSession):
+    def __init__(self, session: DemoSession, *, inner_lr: float | None = None, inner_steps: int | None = None):
+        """Show the session; the sliders start from the given settings, or from those of its checkpoint."""
         self.session = session
         self.learning: Learning | None = None
         self.worker = Worker(self._show_error)
@@ -40,7 +41,9 @@ class FewShotPanel(widgets.VBox):
         self._lock = threading.Lock()
         self.picker = ClassPicker(session, self.choose)
         self.own_picture = OwnPicture(self.classify)
-        super().__init__([self._data_box(), self._learning_box(), self._evaluation_box()], layout=widgets.Layout(width="960px"))
+        super().__init__(
+            [self._data_box(), self._learning_box(inner_lr, inner_steps), self._evaluation_box()], layout=widgets.Layout(width="960px")
+        )
         for name in ("support_image", "learning_image", "status", "result"):
             getattr(self, name).add_class(f"fewshot-{name.replace('_', '-')}")  # for styles, and to find it in the page
         self._show_episode()
@@ -80,8 +83,8 @@ class FewShotPanel(widgets.VBox):
             ]
         )
 
-    def _learning_box(self) -> widgets.VBox:
-        settings = self.session.learner.inner_loop_settings()
+    def _learning_box(self, inner_lr: float | None, inner_steps: int | None) -> widgets.VBox:
+        settings = self.session.learner.with_inner_loop(inner_lr, inner_steps).inner_loop_settings()
         self.learning_rate = widgets.FloatLogSlider(
             value=settings["inner_lr"], min=-4, max=0, step=0.05, description="learning rate", continuous_update=False, readout=False,
             style={"description_width": "130px"}, layout=widgets.Layout(width="360px"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,7 +23,13 @@ class Epoch:
 
     step: int
     support_losses: tuple[float, ...]  # after 0 .. step epochs
-    probabilities: Tensor  # (n_query_total, n_way)
+    queries: Tensor  # (n_query_total, c, h, w)
+    predictor: Predictor
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Return those of the queries, (n_query_total, n_way); computed when first asked for, since few epochs are ever drawn."""
+        return self.predictor(self.queries).softmax(1).cpu()
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class DemoSession:
 
         def note(step: int, loss: float, predictor: Predictor) -> None:
             losses = (*epochs[-1].support_losses, loss) if epochs else (loss,)
-            epochs.append(Epoch(step, losses, predictor(queries).softmax(1).cpu()))
+            epochs.append(Epoch(step, losses, queries, predictor))
             if on_epoch is not None:
                 on_epoch(epochs[-1])
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 OWN_FOLDER = "own folder …"
 EVALUATION_EPISODES = 200
-FRAME_SECONDS = 0.08  # at least, between two pictures of a learning under way: drawing must not slow the learning down
+FRAME_SECONDS = 0.12  # at least, between two pictures of a learning under way: drawing must not slow the learning down
 Check = Callable[[], None]
 
 

@@ -42,7 +42,23 @@ class SGD:
         return None
 
     def step(self, parameters: Parameters, gradients: Parameters, state: None) -> tuple[Parameters, None]:
-        return {name: p - self.lr * _scale(self.scales, name) * gradients[name] for name, p in parameters.items()}, None
+        stepped = {name: parameters[name] - self.lr * _scale(self.scales, name) * gradient for name, gradient in gradients.items()}
+        return {**parameters, **stepped}, None
+
+
+@dataclass(frozen=True)
+class LearnedSGD:
+    """Gradient descent with a rate of its own for every element, `p - factor * rate * g` (Meta-SGD, Li et al. 2017, eq. 2)."""
+
+    rates: Mapping[str, Tensor]  # broadcast to the parameter of the same name
+    factor: float = 1.0
+
+    def start(self, parameters: Parameters) -> None:
+        return None
+
+    def step(self, parameters: Parameters, gradients: Parameters, state: None) -> tuple[Parameters, None]:
+        stepped = {name: parameters[name] - self.factor * self.rates[name] * gradient for name, gradient in gradients.items()}
+        return {**parameters, **stepped}, None
 
 
 @dataclass(frozen=True)
@@ -59,8 +75,9 @@ class Adam:
 
     def step(self, parameters: Parameters, gradients: Parameters, state) -> tuple[Parameters, tuple[int, Parameters]]:
         count, squares = state[0] + 1, {}
-        updated = {}
-        for name, p in parameters.items():
+        updated = dict(parameters)
+        for name in gradients:
+            p = parameters[name]
             squares[name] = self.beta2 * state[1][name] + (1 - self.beta2) * gradients[name].square()
             scale = (squares[name] / (1 - self.beta2**count)).sqrt_().add_(self.eps)
             updated[name] = p - self.lr * _scale(self.scales, name) * gradients[name] / scale
@@ -72,7 +89,7 @@ def _scale(scales: Mapping[str, float], name: str) -> float:
 
 
 UPDATE_RULES = {"sgd": SGD, "adam": Adam}
-UpdateRule = SGD | Adam
+UpdateRule = SGD | Adam | LearnedSGD
 
 
 def network_state(network: nn.Module) -> tuple[Parameters, Parameters]:
@@ -93,32 +110,38 @@ def stacked_loss(network: nn.Module, parameters: Parameters, buffers: Parameters
     return vmap(lambda *task: task_loss(network, *task))(parameters, buffers, images, labels)
 
 
-def task_gradient(network: nn.Module, buffers: Parameters) -> GradientFunction:
-    """Return the first-order gradient of the mean cross entropy of one task.
+def task_gradient(
+    network: nn.Module, buffers: Parameters, *, through: bool = False, second_order: bool = False, only: str = ""
+) -> GradientFunction:
+    """Return the gradient of the mean cross entropy of one task, of the parameters whose name starts with `only`.
 
-    Runs `network` in training mode: batch norm uses the batch's statistics and records them in `buffers`.
+    `through` keeps the way back to the parameters that are given, for a meta-gradient; with `second_order` it leads through the gradient
+    too. Runs `network` in training mode: batch norm uses the batch's statistics and records them in `buffers`.
     `functional_call` swaps parameters in place while it runs, so give each thread a network of its own.
     """
 
     def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
-        leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        leaves = parameters if through else {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        wanted = {name: p for name, p in leaves.items() if name.startswith(only)}
         with torch.enable_grad():
             loss = task_loss(network, leaves, buffers, images, labels)
-            gradients = torch.autograd.grad(loss, tuple(leaves.values()))
-        return dict(zip(leaves, gradients, strict=True)), loss.detach()
+            gradients = torch.autograd.grad(loss, tuple(wanted.values()), create_graph=second_order)
+        return dict(zip(wanted, gradients, strict=True)), loss.detach()
 
     return gradient
 
 
-def stacked_gradient(network: nn.Module, buffers: Parameters) -> GradientFunction:
+def stacked_gradient(network: nn.Module, buffers: Parameters, *, only: str = "") -> GradientFunction:
     """Return the same for a stack: parameters and buffers (tasks, ...), images (tasks, n, c, h, w), labels (tasks, n), loss (tasks,)."""
 
-    def loss(parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        value = task_loss(network, parameters, buffers, images, labels)
+    def loss(wanted: Parameters, others: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        value = task_loss(network, {**others, **wanted}, buffers, images, labels)
         return value, value.detach()
 
     def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
-        return vmap(torch.func.grad(loss, has_aux=True))(parameters, buffers, images, labels)
+        wanted = {name: p for name, p in parameters.items() if name.startswith(only)}
+        others = {name: p for name, p in parameters.items() if name not in wanted}
+        return vmap(torch.func.grad(loss, has_aux=True))(wanted, others, buffers, images, labels)
 
     return gradient
 

@@ -33,6 +33,7 @@ class TrainConfig:
     """How long, on what and how a run is trained; saved whole beside the weights."""
 
     dataset: str = "omniglot"
+    samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
     augment: bool = True  # training images are changed at random (fewshot_kit/augment.py)
     rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
     n_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
@@ -169,7 +170,8 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
     """Train to the end, or until Ctrl-C; return whether it is finished. State is saved at every evaluation and on an interrupt."""
     config = run.config
     torch.set_num_threads(config.threads)
-    dataset = load_dataset(config.dataset, "train", preprocessing=run.learner.preprocessing)
+    few = {} if config.samples_per_class is None else {"samples_per_class": config.samples_per_class}
+    dataset = load_dataset(config.dataset, "train", preprocessing=run.learner.preprocessing, **few)
     dataset = dataset.with_rotations() if config.rotations else dataset
     validation = _sampler(run, "val")
     losses: list[float] = []

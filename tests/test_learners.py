@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from synthetic import noisy_episodes, noisy_images, same_state, tiny_reptile
+from synthetic import NETWORK, noisy_episodes, noisy_images, same_state, tiny_reptile
 from torch import nn
 
 from fewshot_kit.episodes import EpisodeSampler, LabelledImages
 from fewshot_kit.fine_tune import Cancelled
-from fewshot_kit.learners import LEARNERS, Learner, NearestPrototype, Reptile
+from fewshot_kit.learners import LEARNERS, MAML, Learner, MAMLConfig, MetaSGD, MetaSGDConfig, NearestPrototype, Reptile
 from fewshot_kit.models import NORMS
 
 MAKERS = {f"reptile-{norm}": lambda norm=norm: tiny_reptile(norm) for norm in NORMS} | {"nearest_prototype": NearestPrototype}
+MAKERS |= {
+    "maml": lambda: MAML(MAMLConfig(network=NETWORK, head_lr_scale=5.0)),
+    "meta_sgd": lambda: MetaSGD(MetaSGDConfig(network=NETWORK, head_lr_scale=5.0)),
+}
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 

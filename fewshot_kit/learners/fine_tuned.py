@@ -1,0 +1,146 @@
+"""What the gradient-based learners share: a network that is fine-tuned on the support, under a head that starts at zero."""
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from fewshot_kit.episodes import Episode, LabelledImages
+from fewshot_kit.fine_tune import (
+    UPDATE_RULES,
+    Parameters,
+    UpdateRule,
+    check_inner_loop,
+    clone,
+    fine_tune,
+    network_state,
+    predict,
+    stack,
+    stacked_gradient,
+    stacked_loss,
+    stacked_predict,
+    task_gradient,
+    task_loss,
+)
+from fewshot_kit.learners.base import Learner, OnStep, Predictor
+from fewshot_kit.models import Conv4, Conv4Config
+
+
+@dataclass(frozen=True)
+class FineTunedConfig:
+    """The network, and the inner loop that adapts it to a person's support set."""
+
+    network: Conv4Config = field(default_factory=Conv4Config)
+    update_rule: str = "sgd"  # one of UPDATE_RULES
+    inner_lr: float = 0.01
+    inner_steps: int = 10  # full-batch steps ("epochs")
+    head_lr_scale: float = 50.0  # the head starts at zero and has few steps to grow in
+
+    def __post_init__(self):
+        check_inner_loop(self.inner_lr, self.inner_steps)
+        if self.update_rule not in UPDATE_RULES:
+            raise ValueError(f"update_rule must be one of {', '.join(UPDATE_RULES)}, not {self.update_rule!r}")
+        if not self.head_lr_scale > 0:
+            raise ValueError(f"head_lr_scale must be above 0, not {self.head_lr_scale}")
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Self:
+        """Make the configuration from what config.json holds."""
+        return cls(**{**values, "network": Conv4Config(**values["network"])})
+
+
+def check_at_least(config: FineTunedConfig, **least: int) -> None:
+    """Raise ValueError for the first of the named settings that is below its least value."""
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise ValueError(f"{name} must be at least {bound}, not {getattr(config, name)}")
+
+
+class FineTuned(Learner):
+    """A network that is fine-tuned on the support; a subclass says how its initial weights theta are meta-learned.
+
+    The head starts at zero for every task and has a row a class, for any number of classes. Under random label orders the rows of a
+    meta-learned head are equal in expectation, and equal rows change no softmax, so nothing is lost.
+    """
+
+    def __init__(self, config: FineTunedConfig):
+        super().__init__()
+        self.config = config
+        self.preprocessing = config.network.preprocessing
+        self.network = Conv4(config.network, n_out=0)
+
+    def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
+        """Fine-tune a copy of theta on the whole support, `inner_steps` steps of `inner_lr`."""
+        self.check_way(support.n_way)
+        support = support.to(self.device)
+        network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
+        parameters, buffers = self._start(support.n_way)
+        gradient, predictor = task_gradient(network, buffers, only=self._adapted()), _predictor_maker(network, transductive)
+
+        def report(step: int, loss: Tensor, parameters: Parameters) -> None:
+            if on_step is not None:
+                on_step(step, loss.item(), predictor(parameters, clone(buffers)))
+
+        batches = [(support.images, support.labels)] * self.config.inner_steps
+        adapted = fine_tune(gradient, parameters, batches, self._rule(self.config.inner_lr), report)
+        with torch.no_grad():  # batch norm records the support's statistics at phi
+            loss = task_loss(network, adapted, buffers, support.images, support.labels)
+        report(self.config.inner_steps, loss, adapted)
+        return predictor(adapted, buffers)
+
+    def predict_episodes(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
+        """Adapt to all episodes at once, as one stack: logits (tasks, n_query_total, n_way), support loss (tasks,)."""
+        images = torch.stack([episode.support.images for episode in episodes]).to(self.device)
+        labels = torch.stack([episode.support.labels for episode in episodes]).to(self.device)
+        queries = torch.stack([episode.query.images for episode in episodes]).to(self.device)
+        parameters, buffers = (stack(state, len(episodes)) for state in self._start(episodes[0].n_way))
+        network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
+        gradient = stacked_gradient(network, buffers, only=self._adapted())
+        batches = [(images, labels)] * self.config.inner_steps
+        adapted = fine_tune(gradient, parameters, batches, self._rule(self.config.inner_lr))
+        support_loss = stacked_loss(network, adapted, buffers, images, labels)
+        return stacked_predict(network, adapted, buffers, queries, transductive=transductive), support_loss
+
+    def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> Self:
+        """Return a learner on the same weights with another learning rate or number of steps; None keeps what there is."""
+        changed = {name: value for name, value in (("inner_lr", inner_lr), ("inner_steps", inner_steps)) if value is not None}
+        other = copy.copy(self)
+        other.config = replace(self.config, **changed)
+        return other
+
+    def inner_loop_settings(self) -> dict:
+        return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
+
+    def _adapted(self) -> str:
+        """Return with what the names of the parameters begin which the inner loop changes: "" for all of them."""
+        return ""
+
+    def _rule(self, lr: float) -> UpdateRule:
+        return UPDATE_RULES[self.config.update_rule](lr, {"head.": self.config.head_lr_scale})
+
+    def _start(self, n_way: int) -> tuple[Parameters, Parameters]:
+        """Return theta with a head of `n_way` zero rows, and the buffers."""
+        parameters, buffers = network_state(self.network)
+        return {**parameters, **self._zero_head(n_way)}, buffers
+
+    def _zero_head(self, n_way: int) -> Parameters:
+        weight = self.network.head.weight
+        return {"head.weight": weight.new_zeros(n_way, self.network.n_features), "head.bias": weight.new_zeros(n_way)}
+
+
+def _predictor_maker(network: Conv4, transductive: bool) -> Callable[[Parameters, Parameters], Predictor]:
+    """Return a function that makes predictors. They share a copy of the network and take turns, so any thread may ask any of them."""
+    network, lock = copy.deepcopy(network), threading.Lock()
+
+    def make(parameters: Parameters, buffers: Parameters) -> Predictor:
+        def predictor(images: Tensor) -> Tensor:
+            with lock:
+                return predict(network, parameters, buffers, images, transductive=transductive)
+
+        return predictor
+
+    return make

@@ -1,0 +1,43 @@
+"""Meta-SGD: MAML that learns the learning rate of every single parameter too (Li, Zhou, Chen and Li 2017)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_kit.fine_tune import LearnedSGD, UpdateRule
+from fewshot_kit.learners.maml import MAML, MAMLConfig
+
+
+@dataclass(frozen=True)
+class MetaSGDConfig(MAMLConfig):
+    """Hyper-parameters of Meta-SGD: `train_inner_lr` is what every rate starts from, `inner_lr` multiplies the learned rates."""
+
+    inner_lr: float = 1.0
+    inner_steps: int = 3
+
+
+class MetaSGD(MAML):
+    """Meta-SGD (Li et al. 2017, eq. 2): phi = theta - alpha * gradient, element by element, alpha learned together with theta.
+
+    The rates of the head are one a feature and one for the bias, the same for every class, so that they fit any number of classes; rates
+    may become negative, as in the paper. Deviation from the paper: several inner steps share the rates, which it takes one step for.
+    """
+
+    def __init__(self, config: MetaSGDConfig):
+        super().__init__(config)
+        shapes = {name: p.shape for name, p in self.network.named_parameters() if not name.startswith("head.")}
+        shapes |= {"head.weight": (1, self.network.n_features), "head.bias": (1,)}
+        lr = config.train_inner_lr
+        rates = {name: torch.full(shape, lr * (config.head_lr_scale if name.startswith("head.") else 1)) for name, shape in shapes.items()}
+        self.rates = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(rate) for name, rate in rates.items()})
+
+    def learned_rates(self) -> dict[str, Tensor]:
+        """Return alpha by the name of the parameter that it belongs to."""
+        return {name.replace("/", "."): rate for name, rate in self.rates.items()}
+
+    def _rule(self, lr: float) -> UpdateRule:
+        return LearnedSGD({name: rate.detach() for name, rate in self.learned_rates().items()}, factor=lr)
+
+    def _train_rule(self) -> UpdateRule:
+        return LearnedSGD(self.learned_rates())

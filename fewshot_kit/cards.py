@@ -104,16 +104,7 @@ def render_card(name: str, config: dict) -> str:
         "",
         f"    {training['command']}",
         "",
-        "## Measured",
-        "",
-        "| data set | split | way, shot, queries a class | episodes | mode | accuracy | cross entropy |",
-        "|---|---|---|---|---|---|---|",
-        *(_result_row(result) for result in config["results"]),
-        "",
-        "Intervals are 95 %, 1.96 s/sqrt(n) over episodes. The commands, row by row:",
-        "",
-        *(f"    {result['command']}" for result in config["results"]),
-        "",
+        *_measured(config["results"]),
         "## Limits",
         "",
         f"Trained on pen strokes of 1 to 3 pixels{turned}: it is nearly blind to photographs, colour and texture. "
@@ -125,6 +116,21 @@ def render_card(name: str, config: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _measured(results: list[dict]) -> list[str]:
+    return [
+        "## Measured",
+        "",
+        "| data set | split | way, shot, queries a class | episodes | mode | accuracy | cross entropy |",
+        "|---|---|---|---|---|---|---|",
+        *(_result_row(result) for result in results),
+        "",
+        "Intervals are 95 %, 1.96 s/sqrt(n) over episodes. The commands, row by row:",
+        "",
+        *(f"    {result['command']}" for result in results),
+        "",
+    ]
 
 
 def _result_row(result: dict) -> str:

@@ -1,13 +1,7 @@
-"""Shared fixtures. Tests of real data run where FEWSHOT_DATA names them."""
-
-import os
+"""Shared fixtures."""
 
 import pytest
 import torch
-
-needs_data = pytest.mark.skipif(
-    not os.environ.get("FEWSHOT_DATA"), reason="FEWSHOT_DATA is not set: it names the folder of the real data sets (see README)"
-)
 
 
 @pytest.fixture

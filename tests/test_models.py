@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from synthetic import NETWORK, SIZE, noisy_images
 
 from fewshot_kit.images import to_float
-from fewshot_kit.models import NORMS, Conv4, Conv4Config
+from fewshot_kit.models import NORMS, SMALL, Conv4, Conv4Config
 
 
 def network(norm: str, n_out: int = 3, seed: int = 0) -> Conv4:
@@ -110,3 +110,7 @@ def test_preprocessing_is_that_of_the_configuration():
 def test_impossible_configurations_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         Conv4Config(**{field: value})
+
+
+def test_the_small_network_has_the_parameters_of_the_web_demo():
+    assert sum(p.numel() for p in Conv4(SMALL, 3).parameters()) == 16_251

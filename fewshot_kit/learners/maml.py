@@ -14,7 +14,10 @@ from fewshot_kit.learners.fine_tuned import FineTuned, FineTunedConfig, check_at
 
 @dataclass(frozen=True)
 class MAMLConfig(FineTunedConfig):
-    """Hyper-parameters of MAML. `inner_*` adapt to a person's support set; `train_*` are the tasks and the inner loop of meta-training."""
+    """Hyper-parameters of MAML. `inner_*` adapt to a person's support set; `train_*` are the tasks and the inner loop of meta-training.
+
+    The defaults are a first choice, not tuned: five times the train_inner_lr diverged on quickdraw.
+    """
 
     first_order: bool = False  # take the gradient at the adapted weights for that at the initial ones (paper, sec. 5.2)
     adapt_only: str = "all"  # "head": the inner loop changes the head alone (ANIL, Raghu et al. 2020)

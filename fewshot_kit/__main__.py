@@ -14,6 +14,7 @@ from fewshot_kit.cards import export_run, record_result
 from fewshot_kit.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, read_config, write_text
 from fewshot_kit.datasets import dataset_splits, load_dataset
 from fewshot_kit.devices import pick_device
+from fewshot_kit.distributed import process_group, rank
 from fewshot_kit.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate
 from fewshot_kit.learners import LEARNERS
@@ -40,13 +41,15 @@ def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
         if "train" not in dataset_splits(training.dataset):  # found before a folder is made
             raise ValueError(f"{training.dataset!r} has no train split; train on omniglot, for instance")
         out = out or Path("runs") / f"{learner_name}-{training.dataset}-{training.n_way}way-{training.n_shot}shot"
-        run = open_run(out, learner_name, hyper_parameters, training, resume=resume)
-        with tqdm(total=training.outer_steps, initial=run.step, desc=str(out), unit="step", smoothing=0.05) as bar:
-            finished = train(run, on_step=lambda run, loss: bar.update(), on_evaluation=lambda row: bar.write(describe_row(row)))
-        if finished:
-            print("validation, best weights:", finish(run))
-        else:
-            print(f"stopped at step {run.step}; the same command with --resume goes on")
+        with process_group(pick_device(training.device)):
+            run = open_run(out, learner_name, hyper_parameters, training, resume=resume)
+            bar = tqdm(total=training.outer_steps, initial=run.step, desc=str(out), unit="step", smoothing=0.05, disable=rank() > 0 or None)
+            with bar:
+                finished = train(run, on_step=lambda run, loss: bar.update(), on_evaluation=lambda row: tqdm.write(describe_row(row)))
+            if rank() == 0 and finished:
+                print("validation, best weights:", finish(run))
+            elif rank() == 0:
+                print(f"stopped at step {run.step}; the same command with --resume goes on")
 
     return train_learner
 

@@ -7,25 +7,22 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib.util import find_spec
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from fewshot_kit import quickdraw
 from fewshot_kit.cache import cached
+from fewshot_kit.class_images import ClassImages
 from fewshot_kit.images import Ink, Preprocessing, preprocess, read_image
 from fewshot_kit.sources import RemoteFile, open_tree, pictures_by_class
 
 DEFAULT_PREPROCESSING = Preprocessing()
 EXAMPLES = Path(__file__).parents[1] / "data_examples"
 VINYALS_SPLITS = Path(__file__).parent / "splits" / "omniglot_vinyals.json"
-ROTATIONS = ("rot000", "rot090", "rot180", "rot270")  # counter-clockwise
 
 # Five of the 30 background alphabets, drawn once: torch.randperm(30, generator=torch.Generator().manual_seed(1))[:5] of them sorted.
 OMNIGLOT_VAL_ALPHABETS = (
@@ -36,80 +33,15 @@ OMNIGLOT_VAL_ALPHABETS = (
     "Mkhedruli_(Georgian)",
 )
 
+# The bundled characters again, split by alphabet: small enough to meta-train on while one looks on.
+CHARACTERS_ALPHABETS = {"train": ("Velmic", "Torrak"), "val": ("Osheni",), "test": ("Quilda",)}
+
 _OMNIGLOT_URL = "https://github.com/brendenlake/omniglot/raw/master/python"
 _MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _BACKGROUND = RemoteFile("omniglot/images_background.zip", f"{_OMNIGLOT_URL}/images_background.zip", "68d2efa1b9178cc56df9314c21c6e718")
 _EVALUATION = RemoteFile("omniglot/images_evaluation.zip", f"{_OMNIGLOT_URL}/images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811")
 _MNIST_IMAGES = RemoteFile("mnist/t10k-images-idx3-ubyte.gz", f"{_MNIST_URL}/t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3")
 _MNIST_LABELS = RemoteFile("mnist/t10k-labels-idx1-ubyte.gz", f"{_MNIST_URL}/t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c")
-
-
-@dataclass(frozen=True, eq=False)
-class ClassImages:
-    """The pictures of one split of a data set, sorted by class, in the canonical form of `fewshot_kit.images`.
-
-    With one channel that is light ink (255) on a dark background (0), whatever the files hold; with three, RGB.
-    `to_float` brings the values into 0..1.
-    """
-
-    name: str
-    split: str
-    images: Tensor  # (n_total, channels, height, width), uint8: class 0 first
-    counts: tuple[int, ...]  # images a class
-    class_names: tuple[str, ...]  # as the files name them: escape them before they reach HTML
-    preprocessing: Preprocessing
-
-    def __post_init__(self):
-        shape = (sum(self.counts), self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
-        if self.images.dtype != torch.uint8 or self.images.shape != shape:
-            raise ValueError(f"images of {self.name!r} must be uint8 {shape}, but are {self.images.dtype} {tuple(self.images.shape)}")
-        if len(self.counts) != len(self.class_names) or not self.counts or min(self.counts) < 1:
-            raise ValueError(f"{self.name!r} needs a count from 1 up for each of its {len(self.class_names)} classes, has {self.counts}")
-        if len(set(self.class_names)) != len(self.class_names):
-            twice = next(name for name in self.class_names if self.class_names.count(name) > 1)
-            raise ValueError(f"class names of {self.name!r} must differ, but {twice!r} is there twice")
-
-    def __len__(self) -> int:
-        """Count the classes."""
-        return len(self.class_names)
-
-    @cached_property
-    def offsets(self) -> tuple[int, ...]:
-        """Where each class starts in `images`, and at the end where the last one stops."""
-        return (0, *accumulate(self.counts))
-
-    def of_class(self, class_id: int) -> Tensor:
-        """View one class's images, `(counts[class_id], channels, height, width)`."""
-        if not 0 <= class_id < len(self):
-            raise IndexError(f"class ids of {self.name!r} are 0..{len(self) - 1}, not {class_id}")
-        return self.images[self.offsets[class_id] : self.offsets[class_id + 1]]
-
-    def select(self, class_ids: Sequence[int]) -> "ClassImages":
-        """Keep these classes, in this order; the images are copied."""
-        if not len(class_ids):
-            raise ValueError(f"no class of {self.name!r} is selected; give at least one id of 0..{len(self) - 1}")
-        images = torch.cat([self.of_class(class_id) for class_id in class_ids])
-        counts, names = (tuple(values[class_id] for class_id in class_ids) for values in (self.counts, self.class_names))
-        return replace(self, images=images, counts=counts, class_names=names)
-
-    def first(self, n: int) -> "ClassImages":
-        """Keep the first `n` images of every class; the images are copied."""
-        if n < 1:
-            raise ValueError(f"at least 1 image a class must be kept, not {n}")
-        if min(self.counts) < n:
-            name, count = next((name, count) for name, count in zip(self.class_names, self.counts, strict=True) if count < n)
-            most = f"the most that all classes have is {min(self.counts)}"
-            raise ValueError(f"{n} images a class are wanted of {self.name!r}, but class {name!r} has {count}; {most}")
-        images = torch.cat([of_class[:n] for of_class in self.images.split(self.counts)])
-        return replace(self, images=images, counts=(n,) * len(self))
-
-    def with_rotations(self) -> "ClassImages":
-        """Make every class four: turned counter-clockwise by 0, 90, 180 and 270 degrees (Vinyals et al. 2016, sec. 4.1.1)."""
-        of_classes = self.images.split(self.counts)
-        images = torch.cat([torch.rot90(images, turns, dims=(-2, -1)) for images in of_classes for turns in range(4)])
-        counts = tuple(count for count in self.counts for _ in ROTATIONS)
-        names = tuple(f"{name}/{rotation}" for name in self.class_names for rotation in ROTATIONS)
-        return replace(self, images=images, counts=counts, class_names=names)
 
 
 def load_dataset(
@@ -238,6 +170,12 @@ def _example_archive(file_name: str) -> _DataSet:
     return _DataSet(("test",), load, path.is_file)
 
 
+def _load_characters_by_alphabet(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    characters = _DATASETS["characters"].load("all", preprocessing, progress)
+    wanted = [name.startswith(CHARACTERS_ALPHABETS[split]) for name in characters.class_names]
+    return characters.select([class_id for class_id, is_wanted in enumerate(wanted) if is_wanted])
+
+
 def _decode_tree(path: Path, ink: Ink, split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
     """Decode a folder or archive of one sub-folder a class; a picture that cannot be read is an ImageError that names it."""
     with open_tree(path) as tree:
@@ -296,5 +234,6 @@ _DATASETS = {
     "quickdraw": _DataSet(("train", "val", "test"), _load_quickdraw, _quickdraw_is_here, reads_first=True),
     "digits": _DataSet(("test",), _load_digits, lambda: find_spec("sklearn") is not None),
     "characters": _example_archive("characters.zip"),
+    "characters_by_alphabet": _DataSet(("train", "val", "test"), _load_characters_by_alphabet, (EXAMPLES / "characters.zip").is_file),
     "drawings": _example_archive("drawings.zip"),
 }

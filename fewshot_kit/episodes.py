@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fewshot_kit.datasets import ClassImages
+from fewshot_kit.class_images import ClassImages
 from fewshot_kit.images import to_float
 
 
@@ -111,3 +111,12 @@ class EpisodeSampler:
     def _gather(self, indices: Tensor, class_names: tuple[str, ...]) -> LabelledImages:
         images = to_float(self.dataset.images[indices.flatten()])
         return LabelledImages(images, torch.arange(self.n_way).repeat_interleave(indices.shape[1]), class_names)
+
+
+def stack_episodes(episodes: Sequence[Episode]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return images (tasks, n, c, h, w) and labels (tasks, n) of the supports, and of the queries; all episodes of one shape."""
+    supports, queries = [episode.support for episode in episodes], [episode.query for episode in episodes]
+    stacked = [
+        (torch.stack([part.images for part in parts]), torch.stack([part.labels for part in parts])) for parts in (supports, queries)
+    ]
+    return stacked[0], stacked[1]

@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_kit.engines import Chunks
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Learner
 
@@ -108,9 +110,11 @@ def evaluate(
         raise ValueError("an evaluation needs queries: n_query must be at least 1")
     started, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
     accuracies, losses, support_losses = torch.empty(0), torch.empty(0), torch.empty(0)
+    chunks = Chunks(CHUNK)
     while len(accuracies) < n_episodes:
         episodes = [sampler.sample(generator) for _ in range(min(CHUNK, n_episodes - len(accuracies)))]
-        logits, support_loss = learner.predict_episodes(episodes, transductive=transductive)  # (tasks, n_query_total, n_way), (tasks,)
+        parts = list(chunks.map(partial(learner.predict_episodes, transductive=transductive), episodes))
+        logits, support_loss = (torch.cat(values) for values in zip(*parts, strict=True))  # (tasks, n_query_total, n_way), (tasks,)
         labels = torch.stack([episode.query.labels for episode in episodes]).to(logits.device)
         accuracies = torch.cat([accuracies, (logits.argmax(-1) == labels).float().mean(1).cpu()])
         losses = torch.cat([losses, F.cross_entropy(logits.mT, labels, reduction="none").mean(1).cpu()])

@@ -104,9 +104,8 @@ def task_loss(network: nn.Module, parameters: Parameters, buffers: Parameters, i
     return F.cross_entropy(functional_call(network, {**parameters, **buffers}, (images,)), labels)
 
 
-@torch.no_grad()
 def stacked_loss(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the same for a stack, without a gradient: parameters, buffers, images and labels (tasks, ...), loss (tasks,)."""
+    """Return the same for a stack: parameters, buffers, images and labels (tasks, ...), loss (tasks,)."""
     return vmap(lambda *task: task_loss(network, *task))(parameters, buffers, images, labels)
 
 
@@ -121,7 +120,8 @@ def task_gradient(
     """
 
     def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
-        leaves = parameters if through else {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        # A view of each: what one parameter owes to another (the head to the backbone, by earlier steps) is no part of the gradient.
+        leaves = {name: p.view_as(p) if through else p.detach().requires_grad_() for name, p in parameters.items()}
         wanted = {name: p for name, p in leaves.items() if name.startswith(only)}
         with torch.enable_grad():
             loss = task_loss(network, leaves, buffers, images, labels)
@@ -131,8 +131,11 @@ def task_gradient(
     return gradient
 
 
-def stacked_gradient(network: nn.Module, buffers: Parameters, *, only: str = "") -> GradientFunction:
-    """Return the same for a stack: parameters and buffers (tasks, ...), images (tasks, n, c, h, w), labels (tasks, n), loss (tasks,)."""
+def stacked_gradient(network: nn.Module, buffers: Parameters, *, second_order: bool = False, only: str = "") -> GradientFunction:
+    """Return the same for a stack: parameters and buffers (tasks, ...), images (tasks, n, c, h, w), labels (tasks, n), loss (tasks,).
+
+    With `second_order` a meta-gradient leads through the gradients; without, they are constants.
+    """
 
     def loss(wanted: Parameters, others: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         value = task_loss(network, {**others, **wanted}, buffers, images, labels)
@@ -141,7 +144,8 @@ def stacked_gradient(network: nn.Module, buffers: Parameters, *, only: str = "")
     def gradient(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
         wanted = {name: p for name, p in parameters.items() if name.startswith(only)}
         others = {name: p for name, p in parameters.items() if name not in wanted}
-        return vmap(torch.func.grad(loss, has_aux=True))(wanted, others, buffers, images, labels)
+        gradients, losses = vmap(torch.func.grad(loss, has_aux=True))(wanted, others, buffers, images, labels)
+        return (gradients if second_order else {name: g.detach() for name, g in gradients.items()}), losses.detach()
 
     return gradient
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fewshot_kit.checkpoints import Checkpoint, load_checkpoint
-from fewshot_kit.datasets import ClassImages, is_available, load_dataset
+from fewshot_kit.class_images import ClassImages
+from fewshot_kit.datasets import is_available, load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate

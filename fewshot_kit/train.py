@@ -16,13 +16,17 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
+from fewshot_kit import distributed
 from fewshot_kit.augment import augment
 from fewshot_kit.checkpoints import atomic_file, build_learner, save_tensors, write_text
-from fewshot_kit.datasets import ClassImages, load_dataset
+from fewshot_kit.class_images import ClassImages
+from fewshot_kit.datasets import load_dataset
 from fewshot_kit.devices import pick_device
-from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, evaluate
+from fewshot_kit.fine_tune import Cancelled
 from fewshot_kit.learners.base import Learner
 
 LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
@@ -81,8 +85,7 @@ class Run:
         episodes = self.learner.training_episodes(dataset, self.generator)
         if self.config.augment:
             episodes = [episode.map_images(lambda images: augment(images, self.generator)) for episode in episodes]
-        loss = self.learner.accumulate_meta_grad(episodes)
-        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        loss, gradients = self._meta_gradient(episodes)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
             raise FloatingPointError(
                 f"the loss ({loss}) or the meta-gradient is not finite at outer step {self.step}: training has diverged. The last good "
@@ -94,8 +97,19 @@ class Run:
         self.step += 1
         return loss
 
+    def _meta_gradient(self, episodes: list[Episode]) -> tuple[float, list[Tensor]]:
+        """Return the mean loss and leave the mean gradient in `.grad`; of several processes, each does its share of the tasks."""
+        mine = distributed.share(episodes)
+        loss = torch.tensor(self.learner.accumulate_meta_grad(mine), dtype=torch.float64, device=self.learner.device)
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in trained if p.grad is not None]
+        distributed.add_up([loss, *gradients], len(mine) / len(episodes))
+        return loss.item(), gradients
+
     def save(self) -> None:
-        """Write everything a resume needs, atomically."""
+        """Write everything a resume needs, atomically; of several processes, the first one writes."""
+        if distributed.rank() != 0:
+            return
         tensors = {f"model.{name}": value for name, value in self.learner.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
@@ -135,9 +149,11 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
         _check_same_settings(folder, settings)
         if (folder / LAST).is_file():
             run.restore()
-    else:
-        write_text(folder / CONFIG, json.dumps(settings, indent=2) + "\n")
-    _truncate_log(folder / LOG, run.step)
+    distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
+    if distributed.rank() == 0:
+        if not (folder / CONFIG).is_file():
+            write_text(folder / CONFIG, json.dumps(settings, indent=2) + "\n")
+        _truncate_log(folder / LOG, run.step)
     return run
 
 
@@ -167,7 +183,10 @@ def _step_of(line: str) -> float:
 
 
 def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_evaluation: Callable[[dict], None] | None = None) -> bool:
-    """Train to the end, or until Ctrl-C; return whether it is finished. State is saved at every evaluation and on an interrupt."""
+    """Train to the end, until Ctrl-C, or until `on_step` raises `Cancelled`; return whether it is finished.
+
+    State is saved at every evaluation, and when training is stopped.
+    """
     config = run.config
     torch.set_num_threads(config.threads)
     few = {} if config.samples_per_class is None else {"samples_per_class": config.samples_per_class}
@@ -177,16 +196,21 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
     losses: list[float] = []
     started = time.perf_counter() - run.seconds
     with _interrupt_between_steps() as interrupted:
-        while run.step < config.outer_steps and not interrupted():
-            losses.append(run.outer_step(dataset))
-            if on_step is not None:
-                on_step(run, losses[-1])
+        while run.step < config.outer_steps and not distributed.any_of(interrupted(), run.learner.device):
+            loss = run.outer_step(dataset)
+            losses.append(loss)
             if run.step % config.evaluate_every == 0 or run.step == config.outer_steps:
                 run.seconds = time.perf_counter() - started
-                row = _validate(run, validation, sum(losses) / len(losses))
+                if distributed.rank() == 0:
+                    row = _validate(run, validation, sum(losses) / len(losses))
+                    if on_evaluation is not None:
+                        on_evaluation(row)
                 losses.clear()
-                if on_evaluation is not None:
-                    on_evaluation(row)
+            try:
+                if on_step is not None:
+                    on_step(run, loss)
+            except Cancelled:
+                break
         run.seconds = time.perf_counter() - started
         run.save()
     return run.step == config.outer_steps

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fewshot_kit.datasets import ClassImages
+from fewshot_kit.class_images import ClassImages
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.images import Preprocessing
 from fewshot_kit.learners import Reptile, ReptileConfig

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 from fewshot_kit import datasets, sources
-from fewshot_kit.datasets import OMNIGLOT_VAL_ALPHABETS, ClassImages, dataset_names, is_available, load_dataset
+from fewshot_kit.class_images import ClassImages
+from fewshot_kit.datasets import OMNIGLOT_VAL_ALPHABETS, dataset_names, is_available, load_dataset
 from fewshot_kit.images import ImageError, Preprocessing
 from fewshot_kit.sources import ArchiveError
 

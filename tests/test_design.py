@@ -17,8 +17,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/*.ipynb"))
 # Each imports only from those before it. A name stands for a module, or for a folder of modules that may import one another.
 # fmt: off
 ORDER = [
-    "__init__", "images", "sources", "cache", "strokes", "quickdraw", "datasets", "episodes", "models", "augment", "devices", "fine_tune",
-    "learners.base", "learners.*", "learners", "evaluate", "checkpoints", "train", "cards", "session", "plots", "widgets", "__main__",
+    "__init__", "images", "sources", "cache", "strokes", "quickdraw", "class_images", "datasets", "episodes", "models", "augment",
+    "devices", "distributed", "fine_tune", "engines", "learners.base", "learners.*", "learners", "evaluate", "checkpoints", "train", "cards", "session", "plots", "widgets", "__main__",
 ]
 # fmt: on
 APPLICATIONS = {"jupyterlab", "notebook"}  # started, not imported

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_kit.datasets import ClassImages
+from fewshot_kit.class_images import ClassImages
 from fewshot_kit.episodes import Episode, LabelledImages
 from fewshot_kit.images import Preprocessing
 
@@ -21,6 +21,7 @@ class Learner(nn.Module, ABC):
     """A network that learns new classes from a support set, and the rule by which it learns."""
 
     max_way: int | None = None  # None: any number of classes
+    engine = "auto"  # how `accumulate_meta_grad` computes the gradients of several tasks (fewshot_kit/engines.py), where it has a choice
     preprocessing = Preprocessing()  # what its network expects of a picture
 
     @abstractmethod

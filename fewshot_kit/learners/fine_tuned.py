@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fewshot_kit.episodes import Episode, LabelledImages
+from fewshot_kit.episodes import Episode, LabelledImages, stack_episodes
 from fewshot_kit.fine_tune import (
     UPDATE_RULES,
     Parameters,
@@ -94,15 +94,14 @@ class FineTuned(Learner):
 
     def predict_episodes(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
         """Adapt to all episodes at once, as one stack: logits (tasks, n_query_total, n_way), support loss (tasks,)."""
-        images = torch.stack([episode.support.images for episode in episodes]).to(self.device)
-        labels = torch.stack([episode.support.labels for episode in episodes]).to(self.device)
-        queries = torch.stack([episode.query.images for episode in episodes]).to(self.device)
+        (images, labels), (queries, _) = stack_episodes([episode.to(self.device) for episode in episodes])
         parameters, buffers = (stack(state, len(episodes)) for state in self._start(episodes[0].n_way))
         network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
         gradient = stacked_gradient(network, buffers, only=self._adapted())
         batches = [(images, labels)] * self.config.inner_steps
         adapted = fine_tune(gradient, parameters, batches, self._rule(self.config.inner_lr))
-        support_loss = stacked_loss(network, adapted, buffers, images, labels)
+        with torch.no_grad():
+            support_loss = stacked_loss(network, adapted, buffers, images, labels)
         return stacked_predict(network, adapted, buffers, queries, transductive=transductive), support_loss
 
     def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> Self:

@@ -1,14 +1,28 @@
 """MAML: initial weights from which a few gradient steps lead to a low query loss (Finn, Abbeel and Levine 2017)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from fewshot_kit.datasets import ClassImages
-from fewshot_kit.episodes import Episode, EpisodeSampler
-from fewshot_kit.fine_tune import Parameters, UpdateRule, check_inner_loop, fine_tune, task_gradient, task_loss
+from fewshot_kit.class_images import ClassImages
+from fewshot_kit.engines import mean_gradient
+from fewshot_kit.episodes import Episode, EpisodeSampler, stack_episodes
+from fewshot_kit.fine_tune import (
+    SGD,
+    GradientFunction,
+    Parameters,
+    UpdateRule,
+    check_inner_loop,
+    fine_tune,
+    stack,
+    stacked_gradient,
+    stacked_loss,
+    task_gradient,
+    task_loss,
+)
 from fewshot_kit.learners.fine_tuned import FineTuned, FineTunedConfig, check_at_least
 
 
@@ -44,24 +58,38 @@ class MAML(FineTuned):
 
     def accumulate_meta_grad(self, episodes: Sequence[Episode]) -> float:
         """MAML (Finn et al. 2017, eq. 1): the gradient by theta of the query loss at phi = theta - lr * (gradient of the support loss)."""
-        total_loss = 0.0
-        for episode in episodes:
-            loss = self.query_loss(episode.to(self.device)) / len(episodes)
-            loss.backward(inputs=[p for p in self.parameters() if p.numel()])
-            total_loss += loss.item()
-        return total_loss
+        return mean_gradient(self, MAML.sum_of_query_losses, episodes, engine=self.engine)
+
+    def sum_of_query_losses(self, episodes: Sequence[Episode]) -> Tensor:
+        """Return the sum of the query losses of episodes of one shape: of one as it is, of several as a stack."""
+        if len(episodes) == 1:
+            return self.query_loss(episodes[0])
+        return self.stacked_query_losses(episodes).sum()
 
     def query_loss(self, episode: Episode) -> Tensor:
         """Return the query loss after the inner loop, differentiable by theta."""
-        config, support, query = self.config, episode.support, episode.query
+        support, query = episode.support, episode.query
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        gradient = task_gradient(self.network, buffers, through=True, second_order=not config.first_order, only=self._adapted())
-        batches = [(support.images, support.labels)] * config.train_inner_steps
-        adapted = fine_tune(gradient, self._theta(episode.n_way), batches, self._train_rule())
+        gradient = partial(task_gradient, self.network, buffers, through=True, second_order=not self.config.first_order)
+        adapted = self._inner_loop(gradient, self._theta(episode.n_way), (support.images, support.labels))
         return task_loss(self.network, adapted, buffers, query.images, query.labels)
 
+    def stacked_query_losses(self, episodes: Sequence[Episode]) -> Tensor:
+        """Return the same (tasks,) of a stack of tasks, each with a theta of its own, in as many operations as one task takes."""
+        support, query = stack_episodes(episodes)
+        theta = {name: p.expand(len(episodes), *p.shape).contiguous() for name, p in self._theta(episodes[0].n_way).items()}
+        buffers = stack(dict(self.network.named_buffers()), len(episodes))
+        gradient = partial(stacked_gradient, self.network, buffers, second_order=not self.config.first_order)
+        return stacked_loss(self.network, self._inner_loop(gradient, theta, support), buffers, *query)
+
+    def _inner_loop(self, gradient: Callable[..., GradientFunction], theta: Parameters, support: tuple[Tensor, Tensor]) -> Parameters:
+        """Take the inner steps. The first changes the head alone: under a head of zeros, the gradient of all below it is exactly zero."""
+        batches, rule = [support] * self.config.train_inner_steps, self._train_rule()
+        stepped = fine_tune(gradient(only="head."), theta, batches[:1], rule)
+        return fine_tune(gradient(only=self._adapted()), stepped, batches[1:], rule)
+
     def _train_rule(self) -> UpdateRule:
-        return self._rule(self.config.train_inner_lr)
+        return SGD(self.config.train_inner_lr, {"head.": self.config.head_lr_scale})
 
     def _theta(self, n_way: int) -> Parameters:
         """Return theta itself, not a copy, with a zero head."""

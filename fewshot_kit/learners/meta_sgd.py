@@ -21,20 +21,21 @@ class MetaSGD(MAML):
     """Meta-SGD (Li et al. 2017, eq. 2): phi = theta - alpha * gradient, element by element, alpha learned together with theta.
 
     The rates of the head are one a feature and one for the bias, the same for every class, so that they fit any number of classes; rates
-    may become negative, as in the paper. Deviation from the paper: several inner steps share the rates, which it takes one step for.
+    may become negative, as in the paper. `rates` holds alpha in units of where it starts, so that an outer step changes it by a
+    share of itself. Deviation from the paper: several inner steps share the rates, which it takes one step for.
     """
 
     def __init__(self, config: MetaSGDConfig):
         super().__init__(config)
         shapes = {name: p.shape for name, p in self.network.named_parameters() if not name.startswith("head.")}
         shapes |= {"head.weight": (1, self.network.n_features), "head.bias": (1,)}
-        lr = config.train_inner_lr
-        rates = {name: torch.full(shape, lr * (config.head_lr_scale if name.startswith("head.") else 1)) for name, shape in shapes.items()}
-        self.rates = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(rate) for name, rate in rates.items()})
+        self.rates = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(torch.ones(shape)) for name, shape in shapes.items()})
 
     def learned_rates(self) -> dict[str, Tensor]:
         """Return alpha by the name of the parameter that it belongs to."""
-        return {name.replace("/", "."): rate for name, rate in self.rates.items()}
+        start, head = self.config.train_inner_lr, self.config.head_lr_scale
+        rates = {name.replace("/", "."): rate for name, rate in self.rates.items()}
+        return {name: start * (head if name.startswith("head.") else 1) * rate for name, rate in rates.items()}
 
     def _rule(self, lr: float) -> UpdateRule:
         return LearnedSGD({name: rate.detach() for name, rate in self.learned_rates().items()}, factor=lr)

@@ -115,8 +115,8 @@ class EpisodeSampler:
 
 def stack_episodes(episodes: Sequence[Episode]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return images (tasks, n, c, h, w) and labels (tasks, n) of the supports, and of the queries; all episodes of one shape."""
-    supports, queries = [episode.support for episode in episodes], [episode.query for episode in episodes]
-    stacked = [
-        (torch.stack([part.images for part in parts]), torch.stack([part.labels for part in parts])) for parts in (supports, queries)
-    ]
-    return stacked[0], stacked[1]
+
+    def stacked(parts: list[LabelledImages]) -> tuple[Tensor, Tensor]:
+        return torch.stack([part.images for part in parts]), torch.stack([part.labels for part in parts])
+
+    return stacked([episode.support for episode in episodes]), stacked([episode.query for episode in episodes])

@@ -43,7 +43,7 @@ def test_two_processes_train_the_weights_of_one(tmp_path):
 
 def test_more_processes_than_tasks_is_an_error(monkeypatch):
     monkeypatch.setattr(distributed, "n_processes", lambda: 3)
-    with pytest.raises(ValueError, match="3 processes cannot share 2 .* raise meta_batch_size, or start fewer"):
+    with pytest.raises(ValueError, match=r"3 processes cannot share 2 task\(s\) a step; raise meta_batch_size, or start fewer"):
         distributed.share([0, 1])
 
 

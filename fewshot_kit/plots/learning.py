@@ -1,64 +1,17 @@
-"""Arrays in, figures out. Figures are made without pyplot, so any thread may draw."""
+"""Pictures of a learning: the support, the loss, the queries with their probabilities, a person's own picture."""
 
-import io
-import zlib
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
-from string import ascii_uppercase
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-RIGHT, WRONG, INK, PALE = "#1a7f37", "#b3261e", "#24527a", "#b8c4d1"
+from fewshot_kit.plots.basics import INK, PALE, RIGHT, TAGS, WRONG, encode, font, shorten, show_image
+
 MAX_QUERIES_SHOWN = 10
-TAGS = (*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase))  # one letter a class: short enough for a bar
-
-
-def png(figure: Figure) -> bytes:
-    """Render a figure and return it as PNG."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return _encode(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-
-
-def show(figure: Figure) -> None:
-    """Display a figure below the notebook's cell."""
-    from IPython.display import Image as Picture  # where there is no notebook there need be no IPython
-    from IPython.display import display
-
-    display(Picture(png(figure)))
-
-
-def _encode(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)  # pictures of flat areas: fast, and small all the same
-    return buffer.getvalue()
-
-
-def show_image(axes: Axes, image: np.ndarray) -> None:
-    """Draw one image (channels, height, width), 0..1; ink pictures as dark ink on white, as people draw them."""
-    image = np.asarray(image)
-    if image.shape[0] == 1:
-        axes.imshow(1 - image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    else:
-        axes.imshow(image.transpose(1, 2, 0), vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_color("#c9ced6")
-
-
-def shorten(name: str, length: int = 18) -> str:
-    """Cut a long class name in its middle; matplotlib's $ is made harmless, and so is what its font lacks."""
-    name = "".join(c if ord(c) in _known_characters() else "□" for c in " ".join(name.split()))
-    name = name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
-    return name.replace("$", r"\$")
 
 
 def support_figure(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -161,8 +114,8 @@ class LearningPicture:
         n_right = int((probabilities.argmax(1) == self.labels).sum())
         more = f" ({len(self.shown)} shown)" if self.n_total > len(self.shown) else ""
         note = f"epoch {len(losses) - 1}: {n_right} of {self.n_total} queries right{more}"
-        pen.text((picture.width - 8, 5), note, fill="#111827", font=_font(12), anchor="ra")
-        return _encode(picture)
+        pen.text((picture.width - 8, 5), note, fill="#111827", font=font(12), anchor="ra")
+        return encode(picture)
 
     def _draw_bars(self, bars: Axes, truth: int, probabilities: np.ndarray) -> None:
         answer = int(probabilities.argmax())
@@ -174,35 +127,21 @@ class LearningPicture:
     def _write_axis(self, pen: ImageDraw.ImageDraw, n_steps: int) -> None:
         for tick in MaxNLocator(6, integer=True).tick_values(0, max(n_steps, 1)):
             if 0 <= tick <= max(n_steps, 1):
-                pen.text(self._pixel(self.loss_axes, tick, 0, below=4), f"{tick:.0f}", fill="black", font=_font(11), anchor="ma")
+                pen.text(self._pixel(self.loss_axes, tick, 0, below=4), f"{tick:.0f}", fill="black", font=font(11), anchor="ma")
 
     def _write_query(self, pen: ImageDraw.ImageDraw, image: Axes, bars: Axes, truth: int, probabilities: np.ndarray) -> None:
         answer = int(probabilities.argmax())
         verdict = f"✓ right: {TAGS[answer]}" if answer == truth else f"✗ wrong: {TAGS[answer]}, is {TAGS[truth]}"
         place = self._pixel(image, image.get_xlim()[0], image.get_ylim()[1], below=-4)
-        pen.text(place, verdict, fill=RIGHT if answer == truth else WRONG, font=_font(11), anchor="lb")
+        pen.text(place, verdict, fill=RIGHT if answer == truth else WRONG, font=font(11), anchor="lb")
         for label, probability in enumerate(probabilities):
             place = self._pixel(bars, probability + 0.04, label)
-            pen.text(place, f"{100 * probability:.0f} %", fill="black", font=_font(10), anchor="lm")
+            pen.text(place, f"{100 * probability:.0f} %", fill="black", font=font(10), anchor="lm")
 
     def _pixel(self, axes: Axes, x: float, y: float, below: int = 0) -> tuple[float, float]:
         """Turn a place in the axes' data into a pixel of the picture, counted from its upper left corner."""
         right, up = axes.transData.transform((x, y))
         return right, self.canvas.get_width_height()[1] - up + below
-
-
-FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # matplotlib's own, on every machine
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return matplotlib's own font, so that a frame's text looks like the rest."""
-    return ImageFont.truetype(str(FONT), size)
-
-
-@cache
-def _known_characters() -> frozenset[int]:
-    return frozenset(get_font(str(FONT)).get_charmap())
 
 
 def _spread(labels: np.ndarray, most: int) -> list[int]:
@@ -215,7 +154,7 @@ def _spread(labels: np.ndarray, most: int) -> list[int]:
 def thumbnail(image: np.ndarray) -> bytes:
     """Return one uint8 image (channels, height, width) as a small PNG; ink pictures as dark ink on white."""
     pixels = 255 - image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
-    return _encode(Image.fromarray(np.ascontiguousarray(pixels)).resize((64, 64), Image.Resampling.BILINEAR))
+    return encode(Image.fromarray(np.ascontiguousarray(pixels)).resize((64, 64), Image.Resampling.BILINEAR))
 
 
 def answer_figure(image: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Figure:

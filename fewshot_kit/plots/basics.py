@@ -1,0 +1,72 @@
+"""What every figure uses: colours, PNG, pictures in axes, class names that cannot break a figure."""
+
+import io
+import zlib
+from functools import cache
+from pathlib import Path
+from string import ascii_uppercase
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font
+from PIL import Image, ImageFont
+
+RIGHT, WRONG, INK, PALE = "#1a7f37", "#b3261e", "#24527a", "#b8c4d1"
+TAGS = (*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase))  # one letter a class: short enough for a bar
+
+
+def png(figure: Figure) -> bytes:
+    """Render a figure and return it as PNG."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return encode(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+
+
+def show(figure: Figure) -> None:
+    """Display a figure below the notebook's cell."""
+    from IPython.display import Image as Picture  # where there is no notebook there need be no IPython
+    from IPython.display import display
+
+    display(Picture(png(figure)))
+
+
+def encode(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)  # pictures of flat areas: fast, and small all the same
+    return buffer.getvalue()
+
+
+def show_image(axes: Axes, image: np.ndarray) -> None:
+    """Draw one image (channels, height, width), 0..1; ink pictures as dark ink on white, as people draw them."""
+    image = np.asarray(image)
+    if image.shape[0] == 1:
+        axes.imshow(1 - image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    else:
+        axes.imshow(image.transpose(1, 2, 0), vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_color("#c9ced6")
+
+
+def shorten(name: str, length: int = 18) -> str:
+    """Cut a long class name in its middle; matplotlib's $ is made harmless, and so is what its font lacks."""
+    name = "".join(c if ord(c) in known_characters() else "□" for c in " ".join(name.split()))
+    name = name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
+    return name.replace("$", r"\$")
+
+
+FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # matplotlib's own, on every machine
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Return matplotlib's own font, so that a frame's text looks like the rest."""
+    return ImageFont.truetype(str(FONT), size)
+
+
+@cache
+def known_characters() -> frozenset[int]:
+    return frozenset(get_font(str(FONT)).get_charmap())

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from nbclient import NotebookClient
 
 from fewshot_kit.episodes import EpisodeSampler
-from fewshot_kit.evaluate import CHUNK, sample_episodes
+from fewshot_kit.evaluate import sample_episodes
 from fewshot_kit.learners import Learner, Reptile
+from fewshot_kit.learners.base import EPISODES_TOGETHER
 from fewshot_kit.session import DemoSession
 from fewshot_kit.widgets import FewShotPanel
 
@@ -72,7 +73,7 @@ def evaluation(n_episodes: int = 600) -> None:
     """Time all episodes at once against adapting to one after another, same episodes."""
     session = DemoSession(CHECKPOINT, "characters", device="cpu")
     learner, episodes = session.learner, sample_episodes(EpisodeSampler(session.dataset, 3, 1, 1), n_episodes, seed=0)
-    chunks = [episodes[i : i + CHUNK] for i in range(0, n_episodes, CHUNK)]
+    chunks = [episodes[i : i + EPISODES_TOGETHER] for i in range(0, n_episodes, EPISODES_TOGETHER)]
     learner.predict_episodes(chunks[0])
     seconds, logits = [], []
     for predict in (lambda chunk: Learner.predict_episodes(learner, chunk), learner.predict_episodes):

@@ -65,6 +65,15 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class DrawnEpisode:
+    """Which classes and images an episode has: positions in the data set's `images`."""
+
+    class_ids: tuple[int, ...]
+    support: Tensor  # (n_way, n_shot), int64
+    query: Tensor  # (n_way, n_query), int64
+
+
+@dataclass(frozen=True)
 class EpisodeSampler:
     """Draw `n_way` classes and `n_shot + n_query` different images of each, all by the given generator.
 
@@ -93,6 +102,10 @@ class EpisodeSampler:
 
     def sample(self, generator: torch.Generator, class_ids: Sequence[int] | None = None) -> Episode:
         """Draw one episode; `class_ids` fixes the classes (in label order) and leaves only the images to chance."""
+        return self.gather(self.draw(generator, class_ids))
+
+    def draw(self, generator: torch.Generator, class_ids: Sequence[int] | None = None) -> "DrawnEpisode":
+        """Draw the same, without fetching the images."""
         if class_ids is None:
             class_ids = torch.randperm(len(self.dataset), generator=generator)[: self.n_way].tolist()
         class_ids = tuple(class_ids)
@@ -101,8 +114,12 @@ class EpisodeSampler:
         if not all(0 <= class_id < len(self.dataset) for class_id in class_ids):
             raise ValueError(f"class ids of {self.dataset.name!r} are 0 .. {len(self.dataset) - 1}, but {class_ids} were chosen")
         picked = torch.stack([self._pick(class_id, generator) for class_id in class_ids])  # (n_way, n_shot + n_query)
-        names = tuple(self.dataset.class_names[class_id] for class_id in class_ids)
-        return Episode(self._gather(picked[:, : self.n_shot], names), self._gather(picked[:, self.n_shot :], names), class_ids)
+        return DrawnEpisode(class_ids, picked[:, : self.n_shot], picked[:, self.n_shot :])
+
+    def gather(self, drawn: "DrawnEpisode") -> Episode:
+        """Fetch the images of an episode."""
+        names = tuple(self.dataset.class_names[class_id] for class_id in drawn.class_ids)
+        return Episode(self._gather(drawn.support, names), self._gather(drawn.query, names), drawn.class_ids)
 
     def _pick(self, class_id: int, generator: torch.Generator) -> Tensor:
         order = torch.randperm(self.dataset.counts[class_id], generator=generator)

@@ -6,17 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_kit.engines import Chunks
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Learner
-
-CHUNK = 30  # episodes adapted together
 
 
 @dataclass(frozen=True)
@@ -109,13 +105,11 @@ def evaluate(
     if sampler.n_query < 1:
         raise ValueError("an evaluation needs queries: n_query must be at least 1")
     started, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
+    drawn = [sampler.draw(generator) for _ in range(n_episodes)]
+    truth = torch.arange(sampler.n_way).repeat_interleave(sampler.n_query)
     accuracies, losses, support_losses = torch.empty(0), torch.empty(0), torch.empty(0)
-    chunks = Chunks(CHUNK)
-    while len(accuracies) < n_episodes:
-        episodes = [sampler.sample(generator) for _ in range(min(CHUNK, n_episodes - len(accuracies)))]
-        parts = list(chunks.map(partial(learner.predict_episodes, transductive=transductive), episodes))
-        logits, support_loss = (torch.cat(values) for values in zip(*parts, strict=True))  # (tasks, n_query_total, n_way), (tasks,)
-        labels = torch.stack([episode.query.labels for episode in episodes]).to(logits.device)
+    for logits, support_loss in learner.predict_drawn(sampler, drawn, transductive=transductive):
+        labels = truth.to(logits.device).expand(logits.shape[:2])  # logits (tasks, n_query_total, n_way), support_loss (tasks,)
         accuracies = torch.cat([accuracies, (logits.argmax(-1) == labels).float().mean(1).cpu()])
         losses = torch.cat([losses, F.cross_entropy(logits.mT, labels, reduction="none").mean(1).cpu()])
         support_losses = torch.cat([support_losses, support_loss.cpu()])

@@ -10,8 +10,9 @@ import torch
 from synthetic import noisy_images, tiny_reptile
 
 from fewshot_kit.episodes import EpisodeSampler
-from fewshot_kit.evaluate import CHUNK, Evaluation, Interval, evaluate, sample_episodes
+from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
 from fewshot_kit.learners import Learner, NearestPrototype
+from fewshot_kit.learners.base import EPISODES_TOGETHER as TOGETHER
 
 SAMPLER = EpisodeSampler(noisy_images(noise=0.4), n_way=3, n_shot=1, n_query=2)
 
@@ -51,7 +52,7 @@ def test_an_interval_reads_as_percent_and_as_it_is():
 
 
 def test_an_evaluation_equals_a_loop_by_hand():
-    n_episodes, learner = CHUNK + 5, NearestPrototype()  # one full chunk and a part of one
+    n_episodes, learner = TOGETHER + 5, NearestPrototype()  # one full chunk and a part of one
     accuracies, losses, support_losses = [], [], []
     for episode in sample_episodes(SAMPLER, n_episodes, seed=3):
         predict = learner.adapt(episode.support)
@@ -91,9 +92,9 @@ def test_the_random_state_and_the_weights_are_left_alone():
 
 def test_progress_grows_to_the_end_with_the_accuracy_so_far():
     seen = []
-    result = evaluate(NearestPrototype(), SAMPLER, n_episodes=2 * CHUNK + 1, on_progress=lambda *progress: seen.append(progress))
-    assert [done for done, _ in seen] == [CHUNK, 2 * CHUNK, 2 * CHUNK + 1]
-    assert seen[0][1] == evaluate(NearestPrototype(), SAMPLER, n_episodes=CHUNK).accuracy and seen[-1][1] == result.accuracy
+    result = evaluate(NearestPrototype(), SAMPLER, n_episodes=2 * TOGETHER + 1, on_progress=lambda *progress: seen.append(progress))
+    assert [done for done, _ in seen] == [TOGETHER, 2 * TOGETHER, 2 * TOGETHER + 1]
+    assert seen[0][1] == evaluate(NearestPrototype(), SAMPLER, n_episodes=TOGETHER).accuracy and seen[-1][1] == result.accuracy
 
 
 def test_raising_in_the_callback_ends_the_evaluation():
@@ -104,8 +105,8 @@ def test_raising_in_the_callback_ends_the_evaluation():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(NearestPrototype(), SAMPLER, n_episodes=10 * CHUNK, on_progress=stop)
-    assert seen == [CHUNK]
+        evaluate(NearestPrototype(), SAMPLER, n_episodes=10 * TOGETHER, on_progress=stop)
+    assert seen == [TOGETHER]
 
 
 def test_transductive_is_passed_on_and_said():

@@ -4,9 +4,15 @@ from fewshot_kit.learners.base import Learner, OnStep, Predictor
 from fewshot_kit.learners.maml import MAML, MAMLConfig
 from fewshot_kit.learners.meta_sgd import MetaSGD, MetaSGDConfig
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
+from fewshot_kit.learners.protonet import ProtoNet, ProtoNetConfig
 from fewshot_kit.learners.reptile import Reptile, ReptileConfig
 
-LEARNERS = {"reptile": (Reptile, ReptileConfig), "maml": (MAML, MAMLConfig), "meta_sgd": (MetaSGD, MetaSGDConfig)}
+LEARNERS = {
+    "reptile": (Reptile, ReptileConfig),
+    "maml": (MAML, MAMLConfig),
+    "meta_sgd": (MetaSGD, MetaSGDConfig),
+    "protonet": (ProtoNet, ProtoNetConfig),
+}
 
 __all__ = [
     "LEARNERS",
@@ -18,6 +24,8 @@ __all__ = [
     "NearestPrototype",
     "OnStep",
     "Predictor",
+    "ProtoNet",
+    "ProtoNetConfig",
     "Reptile",
     "ReptileConfig",
 ]

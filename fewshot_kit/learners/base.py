@@ -1,20 +1,31 @@
 """What every learner can do: adapt to a support set, and tell what its outer optimiser steps on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_kit.class_images import ClassImages
-from fewshot_kit.episodes import Episode, LabelledImages
+from fewshot_kit.engines import Chunks
+from fewshot_kit.episodes import DrawnEpisode, Episode, EpisodeSampler, LabelledImages
 from fewshot_kit.images import Preprocessing
+
+EPISODES_TOGETHER = 30  # of an evaluation
 
 # (n, c, h, w) -> logits (n, n_way). Inductive: predictor(x)[i:i+1] equals predictor(x[i:i+1]).
 Predictor = Callable[[Tensor], Tensor]
 # (step, support loss, predictor) after `step` updates: 0 is the untrained model. Raise `Cancelled` in it to stop.
 OnStep = Callable[[int, float, Predictor], None]
+
+
+def check_at_least(config: object, **least: int) -> None:
+    """Raise ValueError for the first of the named settings that is below its least value."""
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise ValueError(f"{name} must be at least {bound}, not {getattr(config, name)}")
 
 
 class Learner(nn.Module, ABC):
@@ -70,3 +81,10 @@ class Learner(nn.Module, ABC):
             support_losses.append(F.cross_entropy(support_logits, episode.support.labels.to(self.device)))
             logits.append(predict(episode.query.images.to(self.device)))
         return torch.stack(logits), torch.stack(support_losses)
+
+    def predict_drawn(
+        self, sampler: EpisodeSampler, drawn: Sequence[DrawnEpisode], *, transductive: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what `predict_episodes` returns, for a few of the drawn episodes after the other."""
+        predict = partial(self.predict_episodes, transductive=transductive)
+        yield from Chunks(EPISODES_TOGETHER).map(lambda chunk: predict([sampler.gather(episode) for episode in chunk]), drawn)

@@ -53,13 +53,6 @@ class FineTunedConfig:
         return cls(**{**values, "network": Conv4Config(**values["network"])})
 
 
-def check_at_least(config: FineTunedConfig, **least: int) -> None:
-    """Raise ValueError for the first of the named settings that is below its least value."""
-    for name, bound in least.items():
-        if getattr(config, name) < bound:
-            raise ValueError(f"{name} must be at least {bound}, not {getattr(config, name)}")
-
-
 class FineTuned(Learner):
     """A network that is fine-tuned on the support; a subclass says how its initial weights theta are meta-learned.
 

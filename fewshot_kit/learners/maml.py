@@ -23,7 +23,8 @@ from fewshot_kit.fine_tune import (
     task_gradient,
     task_loss,
 )
-from fewshot_kit.learners.fine_tuned import FineTuned, FineTunedConfig, check_at_least
+from fewshot_kit.learners.base import check_at_least
+from fewshot_kit.learners.fine_tuned import FineTuned, FineTunedConfig
 
 
 @dataclass(frozen=True)

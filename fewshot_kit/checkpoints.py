@@ -83,7 +83,7 @@ def save_checkpoint(folder: str | Path, learner: Learner, *, training: dict, res
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        save_tensors(learner.state_dict(), staging / WEIGHTS)
+        save_tensors(learner.released_state(), staging / WEIGHTS)
         os.chmod(staging / WEIGHTS, 0o644)  # safetensors writes for its owner alone
         config = {
             "format_version": FORMAT_VERSION,

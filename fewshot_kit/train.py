@@ -21,7 +21,6 @@ from torch import Tensor
 from fewshot_kit import distributed
 from fewshot_kit.augment import augment
 from fewshot_kit.checkpoints import atomic_file, build_learner, save_tensors, write_text
-from fewshot_kit.class_images import ClassImages
 from fewshot_kit.datasets import load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import Episode, EpisodeSampler
@@ -65,6 +64,10 @@ class Run:
     def __init__(self, folder: Path, learner_name: str, learner: Learner, config: TrainConfig):
         self.folder, self.learner_name, self.config = folder, learner_name, config
         self.learner = learner.to(pick_device(config.device))
+        few = {} if config.samples_per_class is None else {"samples_per_class": config.samples_per_class}
+        dataset = load_dataset(config.dataset, "train", preprocessing=learner.preprocessing, **few)
+        self.dataset = dataset.with_rotations() if config.rotations else dataset
+        self.learner.begin_training(self.dataset)
         self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
@@ -76,13 +79,13 @@ class Run:
         progress = self.step / self.config.outer_steps
         return self.config.meta_lr * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
 
-    def outer_step(self, dataset: ClassImages) -> float:
+    def outer_step(self) -> float:
         """Draw tasks, take one step of the outer optimiser and return the mean loss.
 
         Raises FloatingPointError, before the step, if the loss or the meta-gradient is not finite.
         """
         self.optimizer.zero_grad()
-        episodes = self.learner.training_episodes(dataset, self.generator)
+        episodes = self.learner.training_episodes(self.dataset, self.generator)
         if self.config.augment:
             episodes = [episode.map_images(lambda images: augment(images, self.generator)) for episode in episodes]
         loss, gradients = self._meta_gradient(episodes)
@@ -189,15 +192,12 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
     """
     config = run.config
     torch.set_num_threads(config.threads)
-    few = {} if config.samples_per_class is None else {"samples_per_class": config.samples_per_class}
-    dataset = load_dataset(config.dataset, "train", preprocessing=run.learner.preprocessing, **few)
-    dataset = dataset.with_rotations() if config.rotations else dataset
     validation = _sampler(run, "val")
     losses: list[float] = []
     started = time.perf_counter() - run.seconds
     with _interrupt_between_steps() as interrupted:
         while run.step < config.outer_steps and not distributed.any_of(interrupted(), run.learner.device):
-            loss = run.outer_step(dataset)
+            loss = run.outer_step()
             losses.append(loss)
             if run.step % config.evaluate_every == 0 or run.step == config.outer_steps:
                 run.seconds = time.perf_counter() - started
@@ -229,7 +229,7 @@ def _validate(run: Run, validation: EpisodeSampler, train_loss: float) -> dict:
     if is_best:
         run.best_accuracy = result.accuracy.mean
         with atomic_file(run.folder / BEST) as path:
-            save_tensors(run.learner.state_dict(), path)
+            save_tensors(run.learner.released_state(), path)
     measured = result.to_dict()
     row = {
         "step": run.step,
@@ -249,7 +249,7 @@ def _validate(run: Run, validation: EpisodeSampler, train_loss: float) -> dict:
 
 def finish(run: Run, split: str = "val", n_episodes: int = 600) -> Evaluation:
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
-    run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST))
+    run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
     result = evaluate(run.learner, _sampler(run, split), n_episodes=n_episodes, seed=run.config.seed)
     write_text(run.folder / RESULT, result.to_json() + "\n")
     return result

@@ -33,6 +33,7 @@ class Learner(nn.Module, ABC):
 
     max_way: int | None = None  # None: any number of classes
     engine = "auto"  # how `accumulate_meta_grad` computes the gradients of several tasks (fewshot_kit/engines.py), where it has a choice
+    inner_lr_slider: tuple[str, float, float] = ("learning rate", 1e-4, 1.0)  # what a panel calls inner_lr, and from where to where it goes
     preprocessing = Preprocessing()  # what its network expects of a picture
 
     @abstractmethod
@@ -49,6 +50,16 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def training_episodes(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
         """Draw what one outer step trains on."""
+
+    def begin_training(self, dataset: ClassImages) -> None:
+        """Make what training on this data set needs beside the network, in parameters and buffers whose names begin with "training_".
+
+        They are saved with a run, so that it can be resumed, and left out of a checkpoint.
+        """
+
+    def released_state(self) -> dict[str, Tensor]:
+        """Return the `state_dict` of a checkpoint: without what only training needs."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("training_")}
 
     def inner_loop_settings(self) -> dict:
         """Return `inner_lr` and `inner_steps`, None for a learner that has no inner loop."""

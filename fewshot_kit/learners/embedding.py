@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_kit.class_images import ClassImages
 from fewshot_kit.episodes import DrawnEpisode, EpisodeSampler, LabelledImages
 from fewshot_kit.images import to_float
-from fewshot_kit.learners.base import Learner, OnStep
+from fewshot_kit.learners.base import Learner, OnStep, Predictor
 from fewshot_kit.models import Conv4, Conv4Config
 
 IMAGES_TOGETHER = 500  # embedded at a time
@@ -111,6 +112,11 @@ class EmbeddingLearner(Learner):
         """Return the mean cross entropy (tasks,) of features (tasks, n, d) with labels (n,) in every task."""
         logits = self.scores(features, centres)
         return F.cross_entropy(logits.mT, labels.expand(logits.shape[:2]), reduction="none").mean(1)
+
+    def predictor_of(self, dataset: ClassImages) -> Predictor:
+        """Return a predictor of all classes of a data set: all its images are the support."""
+        labels = torch.arange(len(dataset)).repeat_interleave(torch.tensor(dataset.counts))
+        return self.adapt(LabelledImages(to_float(dataset.images), labels, dataset.class_names))
 
     @torch.no_grad()
     def predict_drawn(

@@ -25,6 +25,8 @@ class MetaSGD(MAML):
     share of itself. Deviation from the paper: several inner steps share the rates, which it takes one step for.
     """
 
+    inner_lr_slider = ("learned rates ×", 0.01, 10.0)
+
     def __init__(self, config: MetaSGDConfig):
         super().__init__(config)
         shapes = {name: p.shape for name, p in self.network.named_parameters() if not name.startswith("head.")}

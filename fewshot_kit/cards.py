@@ -15,7 +15,14 @@ from fewshot_kit.learners import LEARNERS
 from fewshot_kit.train import BEST, LOG, TrainConfig
 from fewshot_kit.train import CONFIG as RUN_CONFIG
 
-DATASETS = {"omniglot": "Omniglot (B. Lake et al. 2015, MIT licence), background alphabets; five of the thirty are kept for validation"}
+DATASETS = {
+    "omniglot": "Omniglot (B. Lake et al. 2015, MIT licence), background alphabets; five of the thirty are kept for validation",
+    "omniglot_vinyals": "Omniglot (B. Lake et al. 2015, MIT licence) split as by Vinyals et al. 2016, rotations as classes of their own",
+    "quickdraw": "Quick, Draw! (Google, CC BY 4.0), simplified drawings of 207 categories; 69 are kept for validation and 69 for the test",
+    "grocery_store": "Grocery Store (M. Klasson et al. 2019, MIT licence), split by kind of product",
+}
+INK = "Ink pictures in the kit's canonical form: light ink (1.0) on a dark background (0.0), one channel."
+PHOTOGRAPHS = "Photographs in RGB, 0..1."
 
 
 def export_run(
@@ -45,6 +52,7 @@ def export_run(
     }
     folder = save_checkpoint(out / name, learner.with_inner_loop(inner_lr, inner_steps), training=training, results=[], card="")
     _refresh(folder, json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    write_text(folder / LOG, "".join(json.dumps(row) + "\n" for row in rows))  # the curve of the training
     print(f"wrote {folder}")
 
 
@@ -81,24 +89,25 @@ def _flags(values: dict, defaults: dict) -> list[str]:
 
 def render_card(name: str, config: dict) -> str:
     """Write the card of a checkpoint from its config.json."""
-    hyper, training = config["hyper_parameters"], config["training"]
-    network = hyper["network"]
-    turned = ", turned by multiples of 90 degrees" if training.get("rotations") else ""
+    network, training = config["hyper_parameters"]["network"], config["training"]
+    learner = build_learner(config["learner"], config["hyper_parameters"])
+    of_ink = network["channels"] == 1
+    samples = training.get("samples_per_class")
     lines = [
         f"# {name}",
         "",
         f"A {config['learner']} learner for any number of classes: {network['size']} x {network['size']} pixels, "
         f"Conv4 of width {network['width']}, stride {network['stride']}, {network['norm']} norm.",
-        "Ink pictures in the kit's canonical form: light ink (1.0) on a dark background (0.0), one channel.",
+        INK if of_ink else PHOTOGRAPHS,
         "",
         "## Adapting",
         "",
-        f"{hyper['inner_steps']} full-batch steps (epochs) of {hyper['update_rule']} at learning rate {hyper['inner_lr']}; "
-        f"the head starts at zero and learns {hyper['head_lr_scale']:g} times as fast.",
+        learner.how_it_adapts(),
         "",
         "## Training",
         "",
-        f"{DATASETS.get(training['dataset'], training['dataset'])}. Seed {training['seed']}, {training['minutes']} minutes on "
+        f"{DATASETS.get(training['dataset'], training['dataset'])}{f'; {samples} pictures a class' if samples else ''}. "
+        f"Seed {training['seed']}, {training['minutes']} minutes on "
         f"{training['threads']} CPU thread(s), torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, "
         f"the best of the validation episodes ({training['n_way']}-way {training['n_shot']}-shot).",
         "",
@@ -107,8 +116,7 @@ def render_card(name: str, config: dict) -> str:
         *_measured(config["results"]),
         "## Limits",
         "",
-        f"Trained on pen strokes of 1 to 3 pixels{turned}: it is nearly blind to photographs, colour and texture. "
-        "One picture a class is very little: look at the probabilities, not at the answer alone.",
+        f"{_limits(training, of_ink)} One picture a class is very little: look at the probabilities, not at the answer alone.",
         "",
         "## Licence",
         "",
@@ -116,6 +124,13 @@ def render_card(name: str, config: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _limits(training: dict, of_ink: bool) -> str:
+    if not of_ink:
+        return "Trained on photographs of one kind of thing: pictures of other things, drawings among them, are outside what it has seen."
+    turned = ", turned by multiples of 90 degrees" if training.get("rotations") or training["dataset"] == "omniglot_vinyals" else ""
+    return f"Trained on pen strokes of 1 to 3 pixels{turned}: it is nearly blind to photographs, colour and texture."
 
 
 def _measured(results: list[dict]) -> list[str]:

@@ -136,14 +136,13 @@ def test_the_outer_rate_falls_along_a_cosine_to_a_tenth(tmp_path):
 
 def test_an_outer_step_is_adam_on_the_meta_gradient(tmp_path):
     run, twin = begin(tmp_path / "run", augment=False), begin(tmp_path / "twin", augment=False)
-    dataset = noisy_split("noisy", "train", preprocessing=NETWORK.preprocessing)
     optimizer = torch.optim.Adam(twin.learner.network.backbone.parameters())
     for _ in range(3):
         for group in optimizer.param_groups:
             group["lr"] = run.meta_lr()
-        run.outer_step(dataset)
+        run.outer_step()
         optimizer.zero_grad()
-        twin.learner.accumulate_meta_grad(twin.learner.training_episodes(dataset, twin.generator))
+        twin.learner.accumulate_meta_grad(twin.learner.training_episodes(twin.dataset, twin.generator))
         optimizer.step()
     assert same_state(run.learner.state_dict(), twin.learner.state_dict())
 

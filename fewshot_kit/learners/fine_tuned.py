@@ -104,6 +104,13 @@ class FineTuned(Learner):
         other.config = replace(self.config, **changed)
         return other
 
+    def how_it_adapts(self) -> str:
+        config = self.config
+        return (
+            f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "
+            f"the head starts at zero and learns {config.head_lr_scale:g} times as fast."
+        )
+
     def inner_loop_settings(self) -> dict:
         return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
 

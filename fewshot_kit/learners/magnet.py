@@ -64,6 +64,13 @@ class Magnet(EmbeddingLearner):
             return torch.where(near.isinf(), far, near)
         return closeness.unflatten(-1, (n_way, k)).logsumexp(-1)
 
+    def how_it_adapts(self) -> str:
+        config = self.config
+        return (
+            f"The support is embedded and clustered, {config.support_clusters} cluster(s) a class; the {config.nearest_clusters} clusters "
+            f"nearest to a picture decide, by the variance learned in training."
+        )
+
     def begin_training(self, dataset: ClassImages) -> None:
         if min(dataset.counts) < self.config.n_clusters:
             few = min(zip(dataset.counts, dataset.class_names, strict=True))

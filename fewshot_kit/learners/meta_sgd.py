@@ -39,6 +39,10 @@ class MetaSGD(MAML):
         rates = {name.replace("/", "."): rate for name, rate in self.rates.items()}
         return {name: start * (head if name.startswith("head.") else 1) * rate for name, rate in rates.items()}
 
+    def how_it_adapts(self) -> str:
+        steps, factor = self.config.inner_steps, self.config.inner_lr
+        return f"{steps} full-batch steps (epochs) at the learned rates times {factor:g}; the head starts at zero."
+
     def _rule(self, lr: float) -> UpdateRule:
         return LearnedSGD({name: rate.detach() for name, rate in self.learned_rates().items()}, factor=lr)
 

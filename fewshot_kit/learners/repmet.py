@@ -96,6 +96,11 @@ class RepMet(EmbeddingLearner):
         other.config = replace(self.config, **changed)
         return other
 
+    def how_it_adapts(self) -> str:
+        config = self.config
+        tuned = f", fine-tuned by {config.inner_steps} steps at learning rate {config.inner_lr:g}" if config.inner_steps else ""
+        return f"The support is embedded; {config.support_representatives} representative(s) a class are its means{tuned}."
+
     def inner_loop_settings(self) -> dict:
         return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from fewshot_kit import quickdraw
-from fewshot_kit.cache import cached
+from fewshot_kit import photographs, quickdraw
 from fewshot_kit.class_images import ClassImages
-from fewshot_kit.images import Ink, Preprocessing, preprocess, read_image
+from fewshot_kit.decoding import decode_pictures, kept_images
+from fewshot_kit.images import Ink, Preprocessing, preprocess
 from fewshot_kit.sources import RemoteFile, open_tree, pictures_by_class
 
 DEFAULT_PREPROCESSING = Preprocessing()
@@ -57,8 +56,11 @@ def load_dataset(
     `samples_per_class` keeps the first so many of every class (of `quickdraw`, no more are downloaded), and is a ValueError
     where a class has fewer; without it a class has all its pictures, but of `quickdraw` those on this machine.
 
+    Photographs (`cifar_fs`, `grocery_store`, `grocery_store_images`) want `Preprocessing(channels=3)`, of 32 or 84 pixels.
+
     Files come from where `fewshot_kit.sources` finds them. What was decoded is kept in the cache, except a person's own
-    pictures. Raises ValueError for an unknown name or split and for unusable pictures, ConnectionError without a network.
+    pictures. Raises ValueError for an unknown name or split and for unusable pictures, ConnectionError without a network,
+    FileNotFoundError where a set has to be fetched by hand (`grocery_store`).
     """
     known = _lookup(name)
     if split not in known.splits:
@@ -177,17 +179,9 @@ def _load_characters_by_alphabet(split: str, preprocessing: Preprocessing, progr
 
 
 def _decode_tree(path: Path, ink: Ink, split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
-    """Decode a folder or archive of one sub-folder a class; a picture that cannot be read is an ImageError that names it."""
+    """Decode a folder or archive of one sub-folder a class."""
     with open_tree(path) as tree:
-        classes = pictures_by_class(tree)
-        position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
-        images = torch.empty(len(position), preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
-        for picture in tqdm(tree.pictures, desc=f"decoding {path.name}", unit="picture", disable=not progress):
-            if picture in position:
-                pixels = read_image(tree.read(picture), name=f"{tree.origin}/{picture}")
-                images[position[picture]] = preprocess(pixels, preprocessing, ink)
-    counts = tuple(len(pictures) for pictures in classes.values())
-    return ClassImages(path.name, split, images, counts, tuple(classes), preprocessing)
+        return replace(decode_pictures(tree, pictures_by_class(tree), ink, preprocessing, progress), split=split)
 
 
 def _sort_by_label(pictures: np.ndarray, labels: np.ndarray, preprocessing: Preprocessing) -> ClassImages:
@@ -211,16 +205,7 @@ def _read_idx(path: Path, n_dims: int) -> np.ndarray:
 
 
 def _cached(paths: Sequence[Path], preprocessing: Preprocessing, build: Callable[[], ClassImages]) -> ClassImages:
-    """Return what `build` decodes from these files, from the cache if it is there."""
-
-    def arrays() -> dict[str, np.ndarray]:
-        built = build()
-        return {"images": built.images.numpy(), "counts": np.array(built.counts), "class_names": np.array(built.class_names)}
-
-    stem = paths[0].name.split(".")[0]
-    kept = cached(stem, paths, (preprocessing,), arrays)
-    counts, names = tuple(kept["counts"].tolist()), tuple(kept["class_names"].tolist())
-    return ClassImages(stem, "all", torch.from_numpy(kept["images"]), counts, names, preprocessing)
+    return kept_images(paths[0].name.split(".")[0], paths, preprocessing, build)
 
 
 def _remote(splits: tuple[str, ...], load: Callable, files: Sequence[RemoteFile]) -> _DataSet:
@@ -232,6 +217,9 @@ _DATASETS = {
     "omniglot_vinyals": _remote(("train", "val", "test"), _load_omniglot_vinyals, (_BACKGROUND, _EVALUATION)),
     "mnist": _remote(("test",), _load_mnist, (_MNIST_IMAGES, _MNIST_LABELS)),
     "quickdraw": _DataSet(("train", "val", "test"), _load_quickdraw, _quickdraw_is_here, reads_first=True),
+    "cifar_fs": _DataSet(("train", "val", "test"), photographs.load_cifar_fs, photographs.cifar_is_here),
+    "grocery_store": _DataSet(("train", "val", "test"), photographs.load_grocery_store, photographs.grocery_is_here),
+    "grocery_store_images": _DataSet(("train", "val", "test"), photographs.load_grocery_store_images, photographs.grocery_is_here),
     "digits": _DataSet(("test",), _load_digits, lambda: find_spec("sklearn") is not None),
     "characters": _example_archive("characters.zip"),
     "characters_by_alphabet": _DataSet(("train", "val", "test"), _load_characters_by_alphabet, (EXAMPLES / "characters.zip").is_file),

@@ -43,6 +43,12 @@ def data_folder() -> Path | None:
     return Path(given).expanduser()
 
 
+def find_file(place: str) -> Path | None:
+    """Return the file at this place below the data folder or the cache, if it is on this machine."""
+    folders = (data_folder(), cache_folder())
+    return next((folder / place for folder in folders if folder and (folder / place).is_file()), None)
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """One official file: where it is below the data folder or the cache, and where it comes from."""
@@ -53,8 +59,7 @@ class RemoteFile:
 
     def find(self) -> Path | None:
         """Return the file if it is on this machine. It is not checked again: downloads were, and a person's own may differ."""
-        folders = (data_folder(), cache_folder())
-        return next((folder / self.place for folder in folders if folder and (folder / self.place).is_file()), None)
+        return find_file(self.place)
 
     def fetch(self, progress: bool = True) -> Path:
         """Return the file, downloaded first if need be."""
@@ -118,13 +123,13 @@ def pictures_by_class(tree: PictureTree) -> dict[str, tuple[PurePosixPath, ...]]
     Folders that wrap everything are looked through; below them, nested classes are named by their path ("Greek/alpha").
     Pictures beside the class folders belong to none. Raises ValueError for an empty class folder or fewer than two classes.
     """
-    folders = set(tree.folders) | {parent for picture in tree.pictures for parent in picture.parents}
+    by_folder: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for picture in tree.pictures:
+        by_folder.setdefault(picture.parent, []).append(picture)
+    folders = set(tree.folders) | {folder for holder in by_folder for folder in (holder, *holder.parents)}
     folders.discard(PurePosixPath("."))
     root = _look_through(folders)
-    classes: dict[str, list[PurePosixPath]] = {}
-    for picture in tree.pictures:
-        if picture.parent != root:
-            classes.setdefault(str(picture.parent.relative_to(root)), []).append(picture)
+    classes = {str(folder.relative_to(root)): pictures for folder, pictures in by_folder.items() if root in folder.parents}
     _check_classes(tree, root, folders, classes)
     return {name: tuple(sorted(classes[name])) for name in sorted(classes)}
 

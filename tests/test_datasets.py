@@ -246,6 +246,12 @@ def test_other_files_are_skipped(where, tmp_path):
 
 
 @pytest.mark.parametrize("where", WRITERS)
+def test_a_picture_beside_the_folder_that_wraps_all_belongs_to_no_class(where, tmp_path):
+    files = {f"my pets/{name}": content for name, content in TWO_CLASSES.items()} | {"cover.png": b"this is no picture"}
+    assert load(f"folder:{WRITERS[where](tmp_path / where, files)}").counts == (2, 1)
+
+
+@pytest.mark.parametrize("where", WRITERS)
 def test_class_names_are_kept_as_they_are(where, tmp_path):
     names = {"<script>alert(1)</script>", "naïve 猫", "a & b"}
     path = WRITERS[where](tmp_path / where, {f"{name}/1.png": png() for name in names})

@@ -17,6 +17,7 @@ from fewshot_kit.episodes import Episode
 ENGINES = ("auto", "loop", "threads", "stack", "cuda_graph")
 CHUNK = 32  # tasks that are stacked; memory grows with it
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 # (module, episodes of one shape) -> the sum of their losses, differentiable by the module's parameters
 SumOfLosses = Callable[[nn.Module, Sequence[Episode]], Tensor]
@@ -69,18 +70,23 @@ def _gradient(module: nn.Module, loss: SumOfLosses, episodes: Sequence[Episode])
 
 
 def _in_threads(module: nn.Module, loss: SumOfLosses, episodes: Sequence[Episode]) -> list:
-    """Share the tasks out to as many threads as torch has, in the same order every time; one torch thread and one module copy each.
+    """Share the tasks out to threads with a copy of the module each: `functional_call` swaps a module's parameters while it runs."""
+    n_threads = min(torch.get_num_threads(), len(episodes))
+    shares = [(copy.deepcopy(module), episodes[i::n_threads]) for i in range(n_threads)]
+    parts = map_in_threads(lambda share: [_gradient(share[0], loss, [episode]) for episode in share[1]], shares)
+    return [part for share in parts for part in share]
+
+
+def map_in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return `work` of every item, by as many threads as torch has, each of which has one torch thread for itself.
 
     A small network gives a thread team too little to do an operation: two tasks side by side beat two threads on one task.
     """
-    n_threads = min(torch.get_num_threads(), len(episodes))
-    shares = [(copy.deepcopy(module), episodes[i::n_threads]) for i in range(n_threads)]
-
-    def work(share: tuple[nn.Module, Sequence[Episode]]) -> list:
-        return [_gradient(share[0], loss, [episode]) for episode in share[1]]
-
+    n_threads = min(torch.get_num_threads(), len(items))
+    if n_threads == 1:
+        return [work(item) for item in items]
     with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return [part for parts in pool.map(work, shares) for part in parts]
+        return list(pool.map(work, items))
 
 
 def _graphed(module: nn.Module, loss: SumOfLosses) -> Callable[[Sequence[Episode]], tuple[Tensor, tuple[Tensor | None, ...]]]:

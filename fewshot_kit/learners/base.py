@@ -89,13 +89,15 @@ class Learner(nn.Module, ABC):
 
         The plain loop, the oracle of any faster way a learner has.
         """
-        logits, support_losses = [], []
-        for episode in episodes:
-            predict = self.adapt(episode.support, transductive=transductive)
-            support_logits = predict(episode.support.images.to(self.device))
-            support_losses.append(F.cross_entropy(support_logits, episode.support.labels.to(self.device)))
-            logits.append(predict(episode.query.images.to(self.device)))
-        return torch.stack(logits), torch.stack(support_losses)
+        parts = [self.predict_episode(episode, transductive=transductive) for episode in episodes]
+        return torch.stack([logits for logits, _ in parts]), torch.stack([loss for _, loss in parts])
+
+    def predict_episode(self, episode: Episode, *, transductive: bool = False) -> tuple[Tensor, Tensor]:
+        """Adapt to one episode and predict its queries: logits (n_query_total, n_way), support loss."""
+        predict = self.adapt(episode.support, transductive=transductive)
+        support_logits = predict(episode.support.images.to(self.device))
+        support_loss = F.cross_entropy(support_logits, episode.support.labels.to(self.device))
+        return predict(episode.query.images.to(self.device)), support_loss
 
     def predict_drawn(
         self, sampler: EpisodeSampler, drawn: Sequence[DrawnEpisode], *, transductive: bool = False

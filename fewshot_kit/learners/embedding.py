@@ -20,6 +20,10 @@ from fewshot_kit.models import Conv4, Conv4Config
 IMAGES_TOGETHER = 500  # embedded at a time
 EPISODES_TOGETHER = 500  # on embeddings an episode is small
 
+NOT_IN_TRAINING = (
+    "the predictor of the training classes is there only while it is trained, a checkpoint leaves it out; adapt to images of them instead"
+)
+
 OnPlacing = Callable[[int, Tensor, Tensor], None]  # (step, support loss, centres (tasks, n_way, k, d))
 
 
@@ -73,32 +77,40 @@ class EmbeddingLearner(Learner):
         """Return f(images), (n, d), in the network's present mode."""
         return self.network.features(images)
 
-    def embedding(self, *, transductive: bool = False) -> Callable[[Tensor], Tensor]:
-        """Return f as it is now, for images in any number: a copy, which later training does not change, and which threads may share.
+    def frozen(self, *, transductive: bool = False) -> Self:
+        """Return a copy to predict with, as the learner is now: later training does not change it, and threads may share it.
 
         Inductive unless `transductive`, which matters to batch norm alone: it lets images that are embedded together share statistics.
         """
         frozen = copy.copy(self)
         frozen._modules = dict(self._modules, network=copy.deepcopy(self.network).train(transductive))
-        size = sys.maxsize if transductive else IMAGES_TOGETHER
+        frozen._buffers = {name: buffer if name.startswith("training_") else buffer.clone() for name, buffer in self._buffers.items()}
+        return frozen
 
-        @torch.no_grad()
-        def embed(images: Tensor) -> Tensor:
-            return torch.cat([frozen.embed(to_float(part).to(self.device)) for part in images.split(min(size, max(len(images), 1)))])
+    def embedding(self, *, transductive: bool = False) -> Callable[[Tensor], Tensor]:
+        """Return f as it is now (`frozen`), for images in any number."""
+        return self.frozen(transductive=transductive)._embed_all
 
-        return embed
+    @torch.no_grad()
+    def _embed_all(self, images: Tensor) -> Tensor:
+        size = sys.maxsize if self.network.training else IMAGES_TOGETHER
+        return torch.cat([self.embed(to_float(part).to(self.device)) for part in images.split(min(size, max(len(images), 1)))])
 
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> EmbeddingPredictor:
         """Embed the support and place the classes among it; classes may have different numbers of images."""
-        embed, labels = self.embedding(transductive=transductive), support.labels.to(self.device)
+        missing = set(range(support.n_way)) - set(support.labels.tolist())
+        if missing:
+            raise ValueError(f"every class needs an image to learn from, but {support.class_names[min(missing)]!r} has none; give one")
+        frozen, labels = self.frozen(transductive=transductive), support.labels.to(self.device)
+        embed, scores = frozen._embed_all, frozen.scores
         features = embed(support.images)
 
         def report(step: int, loss: Tensor, centres: Tensor) -> None:
             if on_step is not None:
-                on_step(step, loss.item(), EmbeddingPredictor(embed, self.scores, centres.squeeze(0)))
+                on_step(step, loss.item(), EmbeddingPredictor(embed, scores, centres.squeeze(0)))
 
         centres = self.place(features.unsqueeze(0), labels, support.n_way, report)
-        return EmbeddingPredictor(embed, self.scores, centres.squeeze(0))
+        return EmbeddingPredictor(embed, scores, centres.squeeze(0))
 
     @torch.no_grad()
     def place(self, features: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
@@ -112,6 +124,10 @@ class EmbeddingLearner(Learner):
         """Return the mean cross entropy (tasks,) of features (tasks, n, d) with labels (n,) in every task."""
         logits = self.scores(features, centres)
         return F.cross_entropy(logits.mT, labels.expand(logits.shape[:2]), reduction="none").mean(1)
+
+    def begin_training(self, dataset: ClassImages) -> None:
+        if len(dataset) < 2:
+            raise ValueError(f"a metric learner tells classes apart, but {dataset.name!r} has {len(dataset)}; train on two or more")
 
     def predictor_of(self, dataset: ClassImages) -> Predictor:
         """Return a predictor of all classes of a data set: all its images are the support."""
@@ -144,6 +160,9 @@ def class_means(features: Tensor, labels: Tensor, n_way: int) -> Tensor:
 
 def squared_distances(features: Tensor, points: Tensor) -> Tensor:
     """Return |features - points|^2, (tasks, n, n_points), of features (tasks, n, d) and points (tasks, n_points, d)."""
-    # The sum of squares less twice the product: exact enough, and far less work than all differences; never below zero.
+    # The sum of squares less twice the product: far less work than all differences; never below zero. Measured from the middle of the
+    # points, it is exact enough wherever they lie.
+    origin = points.detach().mean(-2, keepdim=True)
+    features, points = features - origin, points - origin
     products = features @ points.mT
     return (features.square().sum(-1, keepdim=True) - 2 * products + points.square().sum(-1).unsqueeze(-2)).clamp(min=0)

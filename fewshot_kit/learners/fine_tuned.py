@@ -4,11 +4,13 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from fewshot_kit.engines import map_in_threads
 from fewshot_kit.episodes import Episode, LabelledImages, stack_episodes
 from fewshot_kit.fine_tune import (
     UPDATE_RULES,
@@ -28,6 +30,8 @@ from fewshot_kit.fine_tune import (
 )
 from fewshot_kit.learners.base import Learner, OnStep, Predictor
 from fewshot_kit.models import Conv4, Conv4Config
+
+STACKED_SUPPORT = 10  # images; above it, threads were faster than a stack on two cores
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,16 @@ class FineTuned(Learner):
         return predictor(adapted, buffers)
 
     def predict_episodes(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
-        """Adapt to all episodes at once, as one stack: logits (tasks, n_query_total, n_way), support loss (tasks,)."""
+        """Adapt to all episodes at once: logits (tasks, n_query_total, n_way), support loss (tasks,).
+
+        As one stack, which saves the time between operations; on a CPU, large supports in threads, which compute faster one by one.
+        """
+        if self.device.type == "cpu" and len(episodes[0].support) > STACKED_SUPPORT:
+            parts = map_in_threads(partial(self.predict_episode, transductive=transductive), episodes)
+            return torch.stack([logits for logits, _ in parts]), torch.stack([loss for _, loss in parts])
+        return self.predict_stack(episodes, transductive=transductive)
+
+    def predict_stack(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
         (images, labels), (queries, _) = stack_episodes([episode.to(self.device) for episode in episodes])
         parameters, buffers = (stack(state, len(episodes)) for state in self._start(episodes[0].n_way))
         network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread

@@ -72,6 +72,7 @@ class Magnet(EmbeddingLearner):
         )
 
     def begin_training(self, dataset: ClassImages) -> None:
+        super().begin_training(dataset)
         if min(dataset.counts) < self.config.n_clusters:
             few = min(zip(dataset.counts, dataset.class_names, strict=True))
             raise ValueError(f"{self.config.n_clusters} clusters a class are wanted, but {few[1]!r} has {few[0]} images; lower n_clusters")
@@ -88,8 +89,7 @@ class Magnet(EmbeddingLearner):
             means, members = k_means(features[start:stop], k, seed)
             self.training_means[class_id * k : (class_id + 1) * k] = means
             self.training_members[start:stop] = class_id * k + members
-        has_members = self.training_members.bincount(minlength=len(self.training_losses)) > 0
-        self.training_losses.fill_(1.0).mul_(has_members)  # a cluster that lost its members is not drawn
+        self.training_losses.fill_(1.0)
 
     def training_episodes(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
         """Draw a neighbourhood (sec. 3.2): a seed cluster in proportion to its loss, its M-1 nearest of other classes, D images each."""
@@ -106,7 +106,9 @@ class Magnet(EmbeddingLearner):
         return [Episode(LabelledImages(images, labels, names), nothing, tuple(clusters))]
 
     def _neighbourhood(self, generator: torch.Generator) -> list[int]:
-        seed = int(torch.multinomial(self.training_losses.cpu() + 1e-8 * (self.training_losses.cpu() > 0), 1, generator=generator))
+        has_members = self.training_members.bincount(minlength=len(self.training_losses)) > 0
+        chances = (self.training_losses + 1e-8) * has_members  # more than none, in case no cluster has a loss any more
+        seed = int(torch.multinomial(chances.cpu(), 1, generator=generator))
         classes = torch.arange(len(self.training_losses), device=self.device) // self.config.n_clusters
         distances = (self.training_means - self.training_means[seed]).norm(dim=1)
         distances[classes == classes[seed]] = torch.inf  # impostors only; a cluster without members is infinitely far already

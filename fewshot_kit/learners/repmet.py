@@ -15,7 +15,14 @@ from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.fine_tune import check_inner_loop
 from fewshot_kit.learners.base import Predictor, check_at_least
 from fewshot_kit.learners.clusters import support_clusters
-from fewshot_kit.learners.embedding import EmbeddingConfig, EmbeddingLearner, EmbeddingPredictor, OnPlacing, squared_distances
+from fewshot_kit.learners.embedding import (
+    NOT_IN_TRAINING,
+    EmbeddingConfig,
+    EmbeddingLearner,
+    EmbeddingPredictor,
+    OnPlacing,
+    squared_distances,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class RepMetConfig(EmbeddingConfig):
 
     def __post_init__(self):
         check_inner_loop(self.inner_lr, self.inner_steps)
-        check_at_least(self, n_representatives=1, train_way=1, train_images=1, support_representatives=1, alpha=0)
+        check_at_least(self, n_representatives=1, train_way=2, train_images=1, support_representatives=1, alpha=0)
         if self.loss_version not in LOSSES:
             raise ValueError(f"loss_version must be 1 or 2, not {self.loss_version!r}")
         if not (math.isfinite(self.sigma) and self.sigma > 0):
@@ -105,6 +112,7 @@ class RepMet(EmbeddingLearner):
         return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
 
     def begin_training(self, dataset: ClassImages) -> None:
+        super().begin_training(dataset)
         k = self.config.n_representatives
         if min(dataset.counts) < k:
             few = min(zip(dataset.counts, dataset.class_names, strict=True))
@@ -133,6 +141,8 @@ class RepMet(EmbeddingLearner):
 
     def predictor_of(self, dataset: ClassImages) -> Predictor:
         """Return the predictor of the classes trained on, by their trained representatives."""
+        if self.training_representatives is None:
+            raise ValueError(NOT_IN_TRAINING)
         return EmbeddingPredictor(self.embedding(), self.scores, self.training_representatives.detach().clone())
 
 

@@ -1,5 +1,6 @@
 """The plain way: train a softmax classifier on all training classes, and use its features for new ones."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from fewshot_kit.class_images import ClassImages
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Predictor, check_at_least
-from fewshot_kit.learners.embedding import EmbeddingConfig
+from fewshot_kit.learners.embedding import NOT_IN_TRAINING, EmbeddingConfig
 from fewshot_kit.learners.protonet import ProtoNet
 
 
@@ -22,7 +23,7 @@ class SoftmaxConfig(EmbeddingConfig):
     train_images: int = 6  # of each class
 
     def __post_init__(self):
-        check_at_least(self, train_way=1, train_images=1)
+        check_at_least(self, train_way=2, train_images=1)
 
 
 class Softmax(ProtoNet):
@@ -33,7 +34,12 @@ class Softmax(ProtoNet):
 
     config: SoftmaxConfig
 
+    def __init__(self, config: SoftmaxConfig):
+        super().__init__(config)
+        self.training_head: nn.Linear | None = None
+
     def begin_training(self, dataset: ClassImages) -> None:
+        super().begin_training(dataset)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.training_head = nn.Linear(self.network.n_features, len(dataset)).to(self.device)
@@ -56,7 +62,9 @@ class Softmax(ProtoNet):
 
     def predictor_of(self, dataset: ClassImages) -> Predictor:
         """Return the predictor of the classes trained on: the classifier itself."""
-        embed, head = self.embedding(), self.training_head
+        if self.training_head is None:
+            raise ValueError(NOT_IN_TRAINING)
+        embed, head = self.embedding(), copy.deepcopy(self.training_head)
 
         @torch.no_grad()
         def predict(images: Tensor) -> Tensor:

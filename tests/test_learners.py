@@ -10,19 +10,50 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from synthetic import NETWORK, noisy_episodes, noisy_images, same_state, tiny_reptile
 from torch import nn
 
+from fewshot_kit.checkpoints import load_checkpoint, save_checkpoint
 from fewshot_kit.episodes import EpisodeSampler, LabelledImages
 from fewshot_kit.fine_tune import Cancelled
-from fewshot_kit.learners import LEARNERS, MAML, Learner, MAMLConfig, MetaSGD, MetaSGDConfig, NearestPrototype, Reptile
+from fewshot_kit.images import to_float
+from fewshot_kit.learners import (
+    LEARNERS,
+    MAML,
+    Learner,
+    Magnet,
+    MagnetConfig,
+    MAMLConfig,
+    MetaSGD,
+    MetaSGDConfig,
+    NearestPrototype,
+    ProtoNet,
+    ProtoNetConfig,
+    RepMet,
+    RepMetConfig,
+    Reptile,
+    Softmax,
+    SoftmaxConfig,
+)
+from fewshot_kit.learners.embedding import EmbeddingLearner
 from fewshot_kit.models import NORMS
+from fewshot_kit.train import BEST, LAST, TrainConfig, open_run, train
 
 MAKERS = {f"reptile-{norm}": lambda norm=norm: tiny_reptile(norm) for norm in NORMS} | {"nearest_prototype": NearestPrototype}
 MAKERS |= {
     "maml": lambda: MAML(MAMLConfig(network=NETWORK, head_lr_scale=5.0)),
     "meta_sgd": lambda: MetaSGD(MetaSGDConfig(network=NETWORK, head_lr_scale=5.0)),
 }
+METRIC = {
+    "protonet": lambda: ProtoNet(ProtoNetConfig(network=NETWORK, train_way=5)),
+    "protonet-batch": lambda: ProtoNet(ProtoNetConfig(network=replace(NETWORK, norm="batch"), train_way=5)),
+    "magnet": lambda: Magnet(MagnetConfig(network=NETWORK, train_clusters=5, nearest_clusters=3, refresh_every=5)),
+    "repmet-1": lambda: RepMet(RepMetConfig(network=NETWORK, loss_version=1, inner_steps=2)),
+    "repmet-2": lambda: RepMet(RepMetConfig(network=NETWORK)),
+    "softmax": lambda: Softmax(SoftmaxConfig(network=NETWORK)),
+}
+MAKERS |= METRIC
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
@@ -345,6 +376,121 @@ def test_outer_steps_along_the_meta_gradient_make_adapting_better():
         learner.accumulate_meta_grad(learner.training_episodes(sampler.dataset, generator))
         optimizer.step()
     assert loss() < 0.9 * before
+
+
+# --- learners by distances between embeddings ---
+
+
+@pytest.fixture(params=METRIC)
+def metric(request) -> EmbeddingLearner:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return METRIC[request.param]()
+
+
+def train_a_little(learner: EmbeddingLearner, n_steps: int, *, begin: bool = True) -> list[float]:
+    """Train on noisy_images; the losses before each step."""
+    dataset, generator, losses = noisy_images(), torch.Generator().manual_seed(0), []
+    if begin:
+        learner.begin_training(dataset)
+    optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=0.003)
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        losses.append(learner.accumulate_meta_grad(learner.training_episodes(dataset, generator)))
+        optimizer.step()
+    return losses
+
+
+@pytest.mark.parametrize(("n_way", "n_shot"), [(2, 1), (5, 3)])
+def test_an_evaluation_that_embeds_every_image_once_equals_the_plain_loop(metric, n_way, n_shot):
+    sampler, generator = EpisodeSampler(noisy_images(), n_way, n_shot, 4), torch.Generator().manual_seed(0)
+    drawn = [sampler.draw(generator) for _ in range(12)]
+    for transductive in (False, True):
+        once, loop = (
+            [torch.cat(parts) for parts in zip(*each.predict_drawn(metric, sampler, drawn, transductive=transductive), strict=True)]
+            for each in (type(metric), Learner)
+        )
+        torch.testing.assert_close(once, loop, rtol=1e-5, atol=1e-5)
+
+
+def test_classes_may_have_different_numbers_of_images(metric):
+    episode = one_episode(n_shot=3)
+    keep = torch.tensor([0, 5, 3, 8, 7, 6])  # one, two and three images, in no order
+    support = LabelledImages(episode.support.images[keep], episode.support.labels[keep], episode.support.class_names)
+    tripled = torch.tensor([0] * 6 + [5, 3] * 3 + [8, 7, 6] * 2)  # the same means
+    evened = LabelledImages(episode.support.images[tripled], episode.support.labels[tripled], episode.support.class_names)
+    metric = metric.with_inner_loop(inner_steps=0) if isinstance(metric, RepMet) else metric
+    logits, expected = (metric.adapt(each)(episode.query.images) for each in (support, evened))
+    torch.testing.assert_close(logits, expected, **CLOSE)
+
+
+def test_a_class_without_an_image_is_an_error_that_names_it(metric):
+    support = one_episode().support
+    keep = support.labels != 1
+    with pytest.raises(ValueError, match=rf"'{support.class_names[1]}' has none"):
+        metric.adapt(LabelledImages(support.images[keep], support.labels[keep], support.class_names))
+
+
+@pytest.mark.parametrize("name", ["protonet", "magnet"])  # the others have a predictor of their own, see their tests
+def test_the_predictor_of_a_data_set_is_adapted_to_all_its_images(name):
+    learner, dataset = METRIC[name](), noisy_images(4)
+    images = to_float(dataset.images)
+    with torch.no_grad():
+        features = learner.embed(images)
+        means = features.view(4, 8, -1).mean(1)
+        expected = -(features.unsqueeze(1) - means).square().sum(-1)
+    logits = learner.predictor_of(dataset)(images)
+    if name == "magnet":  # of the L nearest, under a variance of one
+        expected = expected / 2
+        near = expected >= expected.topk(3, dim=1).values[:, -1:]
+        logits, expected = logits[near], expected[near]
+    torch.testing.assert_close(logits, expected, **CLOSE)
+
+
+def test_outer_steps_along_the_gradient_make_the_loss_smaller(metric):
+    losses = train_a_little(metric, 25)
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_predictors_keep_their_answers_while_the_learner_is_trained_on(metric):
+    train_a_little(metric, 1)
+    episode = one_episode()
+    predictors = [metric.adapt(episode.support), metric.predictor_of(noisy_images())]
+    before = [predict(episode.query.images) for predict in predictors]
+    train_a_little(metric, 2, begin=False)
+    for predict, answer in zip(predictors, before, strict=True):
+        assert torch.equal(predict(episode.query.images), answer)
+
+
+def test_a_checkpoint_has_what_predictions_need_and_no_more(metric, tmp_path):
+    train_a_little(metric, 2)
+    save_checkpoint(tmp_path / "it", metric, training={}, results=[], card="")
+    loaded, episode = load_checkpoint(tmp_path / "it").learner, one_episode()
+    assert type(loaded) is type(metric) and loaded.config == metric.config
+    assert not [name for name in loaded.state_dict() if "training_" in name]
+    assert torch.equal(loaded.adapt(episode.support)(episode.query.images), metric.adapt(episode.support)(episode.query.images))
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("stop_at", [2, 5])
+@pytest.mark.parametrize("name", ["magnet", "repmet-1", "softmax"])  # those that train more than the network
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, name, stop_at):
+    settings = TrainConfig(
+        dataset="characters_by_alphabet", rotations=False, n_way=3, n_query=2, outer_steps=7, evaluate_every=4, evaluation_episodes=3
+    )
+    config = replace(METRIC[name]().config, network=replace(NETWORK, size=28))
+
+    def cancel(run, _loss):
+        if run.step == stop_at:
+            raise Cancelled
+
+    for folder, callbacks in (("whole", [None]), ("parts", [cancel, None])):
+        for on_step in callbacks:
+            finished = train(open_run(tmp_path / folder, name.split("-")[0], config, settings, resume=True), on_step=on_step)
+            assert finished == (on_step is None)
+    whole, parts = ({file: load_file(tmp_path / folder / file) for file in (LAST, BEST)} for folder in ("whole", "parts"))
+    assert same_state(whole[LAST], parts[LAST]) and same_state(whole[BEST], parts[BEST])
+    assert any("training_" in tensor for tensor in whole[LAST]) and not any("training_" in tensor for tensor in whole[BEST])
 
 
 # --- the baseline ---

@@ -18,6 +18,7 @@ from fewshot_kit.distributed import process_group, rank
 from fewshot_kit.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate
 from fewshot_kit.learners import LEARNERS
+from fewshot_kit.runs import describe_row
 from fewshot_kit.train import TrainConfig, finish, open_run, train
 
 
@@ -52,11 +53,6 @@ def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
                 print(f"stopped at step {run.step}; the same command with --resume goes on")
 
     return train_learner
-
-
-def describe_row(row: dict) -> str:
-    accuracy, loss = Interval(**row["val_accuracy"]), Interval(**row["val_loss"])
-    return f"step {row['step']}: train loss {row['train_loss']:.3f}, val {accuracy.percent()}, val loss {loss}{' *' if row['best'] else ''}"
 
 
 def evaluate_command(

@@ -13,7 +13,7 @@ from fewshot_kit.class_images import ClassImages
 from fewshot_kit.datasets import is_available, load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import Episode, EpisodeSampler
-from fewshot_kit.evaluate import Evaluation, Interval, evaluate
+from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
 from fewshot_kit.images import preprocess, to_float
 from fewshot_kit.learners import NearestPrototype, Predictor
 
@@ -135,11 +135,16 @@ class DemoSession:
         on_progress: Callable[[int, Interval], None] | None = None,
     ) -> Evaluation:
         """Measure the learner on fresh episodes of this data set, way and shot; the seed is the session's."""
-        sampler = EpisodeSampler(self.dataset, self.n_way, self.n_shot, self.n_query)
         learner = self.learner.with_inner_loop(inner_lr, inner_steps)
-        return evaluate(learner, sampler, n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
+        return evaluate(learner, self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
 
     def evaluate_baseline(self, n_episodes: int = 200) -> Evaluation:
         """Measure the nearest class mean in pixels on the same episodes."""
-        sampler = EpisodeSampler(self.dataset, self.n_way, self.n_shot, self.n_query)
-        return evaluate(NearestPrototype(), sampler, n_episodes=n_episodes, seed=self.seed)
+        return evaluate(NearestPrototype(), self._sampler(), n_episodes=n_episodes, seed=self.seed)
+
+    def draw_episodes(self, n_episodes: int, seed: int | None = None) -> list[Episode]:
+        """Draw the episodes that `evaluate` measures, or others of their kind by another seed."""
+        return sample_episodes(self._sampler(), n_episodes, self.seed if seed is None else seed)
+
+    def _sampler(self) -> EpisodeSampler:
+        return EpisodeSampler(self.dataset, self.n_way, self.n_shot, self.n_query)

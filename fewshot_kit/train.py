@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fewshot_kit import distributed
 from fewshot_kit.augment import augment
-from fewshot_kit.checkpoints import atomic_file, build_learner, save_tensors, write_text
+from fewshot_kit.checkpoints import Checkpoint, atomic_file, build_learner, load_checkpoint, save_tensors, write_text
 from fewshot_kit.datasets import load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.episodes import Episode, EpisodeSampler
@@ -36,6 +36,7 @@ class TrainConfig:
     """How long, on what and how a run is trained; saved whole beside the weights."""
 
     dataset: str = "omniglot"
+    start_from: str | None = None  # a checkpoint of the same learner and network to go on from; fresh weights if left out
     samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
     augment: bool = True  # training images are changed at random (fewshot_kit/augment.py)
     rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
@@ -145,7 +146,10 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
     folder = Path(folder)
     settings = {"learner": learner_name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
     torch.manual_seed(config.seed)
-    run = Run(folder, learner_name, build_learner(learner_name, settings["hyper_parameters"]), config)
+    learner = build_learner(learner_name, settings["hyper_parameters"])
+    if config.start_from is not None:
+        _copy_weights(load_checkpoint(config.start_from), learner_name, learner)
+    run = Run(folder, learner_name, learner, config)
     if (folder / CONFIG).is_file():
         if not resume:
             raise FileExistsError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out")
@@ -158,6 +162,16 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
             write_text(folder / CONFIG, json.dumps(settings, indent=2) + "\n")
         _truncate_log(folder / LOG, run.step)
     return run
+
+
+def _copy_weights(checkpoint: Checkpoint, learner_name: str, learner: Learner) -> None:
+    theirs = checkpoint.config
+    if theirs["learner"] != learner_name or checkpoint.learner.config.network != learner.config.network:
+        raise ValueError(
+            f"start_from: {checkpoint.name} is a {theirs['learner']} learner of {checkpoint.learner.config.network}, but a {learner_name} "
+            f"learner of {learner.config.network} is to be trained; choose another checkpoint, or the same settings"
+        )
+    learner.load_state_dict(checkpoint.learner.state_dict())
 
 
 def _check_same_settings(folder: Path, settings: dict) -> None:

@@ -71,6 +71,12 @@ def test_an_export_may_choose_another_inner_loop(run, tmp_path):
     assert "7 full-batch steps (epochs) of sgd at learning rate 0.02" in card_of(tmp_path / "chosen")
 
 
+def test_an_exported_run_brings_its_log_along(run, folder):
+    assert (folder / LOG).read_text(encoding="utf-8") == (run / LOG).read_text(encoding="utf-8")
+    export_run(run, folder.name, out=folder.parent)  # again, in its place
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", LOG, "model.safetensors"]
+
+
 def test_a_run_without_weights_is_not_exported(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no best.safetensors: train a run there first"):
         export_run(tmp_path, "name", out=tmp_path)

@@ -17,9 +17,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/*.ipynb"))
 # Each imports only from those before it. A name stands for a module, or for a folder of modules that may import one another.
 # fmt: off
 ORDER = [
-    "__init__", "images", "sources", "cache", "strokes", "quickdraw", "class_images", "datasets", "episodes", "models", "augment",
+    "__init__", "images", "sources", "cache", "strokes", "quickdraw", "class_images", "decoding", "photographs", "datasets",
+    "episodes", "models", "augment",
     "devices", "distributed", "fine_tune", "engines", "learners.base", "learners.*", "learners",
-    "evaluate", "checkpoints", "train", "cards", "runs", "session", "plots", "widgets", "__main__",
+    "evaluate", "checkpoints", "train", "cards", "runs", "trace", "projection", "session", "plots", "widgets", "__main__",
 ]
 # fmt: on
 APPLICATIONS = {"jupyterlab", "notebook"}  # started, not imported
@@ -165,3 +166,9 @@ def test_requirements_hold_every_default_dependency():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = {re.split(r"[<>=~!\[; ]", line)[0].lower() for line in lines}
     assert set(dependencies()) <= listed
+
+
+def test_every_folder_of_the_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES}
+    assert set(listed) == folders

@@ -19,8 +19,11 @@ import torch
 from synthetic import CONFIG, NETWORK, noisy_images, same_state
 
 from fewshot_kit import train as train_module
+from fewshot_kit.cards import export_run
+from fewshot_kit.checkpoints import load_checkpoint
 from fewshot_kit.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
+from fewshot_kit.fine_tune import Cancelled
 from fewshot_kit.images import Preprocessing
 from fewshot_kit.learners import ReptileConfig
 from fewshot_kit.models import Conv4Config
@@ -145,6 +148,27 @@ def test_an_outer_step_is_adam_on_the_meta_gradient(tmp_path):
         twin.learner.accumulate_meta_grad(twin.learner.training_episodes(twin.dataset, twin.generator))
         optimizer.step()
     assert same_state(run.learner.state_dict(), twin.learner.state_dict())
+
+
+def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path, uninterrupted):
+    export_run(uninterrupted, "start", out=tmp_path)
+    start = load_checkpoint(tmp_path / "start").learner
+    assert same_state(begin(tmp_path / "run", start_from=str(tmp_path / "start")).learner.state_dict(), start.state_dict())
+    wider = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, width=16))
+    with pytest.raises(ValueError, match=r"start_from: start is a reptile learner .* choose another checkpoint, or the same settings"):
+        begin(tmp_path / "wider", wider, start_from=str(tmp_path / "start"))
+    assert not (tmp_path / "wider").exists()
+
+
+def test_a_callback_that_raises_cancelled_stops_after_the_step_and_saves(tmp_path, uninterrupted):
+    def stop(run, loss):
+        if run.step == 5:
+            raise Cancelled
+
+    run = begin(tmp_path / "run")
+    assert not train(run, on_step=stop) and run.step == 5
+    assert train(begin(tmp_path / "run", resume=True))
+    assert_same_run(tmp_path / "run", uninterrupted)
 
 
 # --- interrupted and resumed ---

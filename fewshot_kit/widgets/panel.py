@@ -15,7 +15,7 @@ from fewshot_kit.datasets import dataset_names, is_available
 from fewshot_kit.evaluate import Interval
 from fewshot_kit.session import DemoSession, Epoch, Learning
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN, ClassPicker
-from fewshot_kit.widgets.controls import int_slider, numbered
+from fewshot_kit.widgets.controls import int_slider, log_slider, numbered
 from fewshot_kit.widgets.own_picture import OwnPicture
 from fewshot_kit.widgets.worker import Worker
 
@@ -85,10 +85,8 @@ class FewShotPanel(widgets.VBox):
 
     def _learning_box(self, inner_lr: float | None, inner_steps: int | None) -> widgets.VBox:
         settings = self.session.learner.with_inner_loop(inner_lr, inner_steps).inner_loop_settings()
-        self.learning_rate = widgets.FloatLogSlider(
-            value=settings["inner_lr"], min=-4, max=0, step=0.05, description="learning rate", continuous_update=False, readout=False,
-            style={"description_width": "130px"}, layout=widgets.Layout(width="360px"),
-        )  # fmt: skip
+        label, low, high = self.session.learner.inner_lr_slider
+        self.learning_rate = log_slider(settings["inner_lr"], low, high, label)
         self.epochs = int_slider(settings["inner_steps"], 0, 50, "epochs")
         self.learn_button = widgets.Button(description="Learn", button_style="success", icon="play")
         self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
@@ -239,9 +237,8 @@ class FewShotPanel(widgets.VBox):
         if self.own_picture.current is not None:
             self.classify(self.own_picture.current)
         seconds, right = time.perf_counter() - started, 100 * self.learning.accuracy
-        self._say(
-            f"{self._setting()}: learned in {seconds:.2f} s (learning rate {lr:.3g}, {steps} epochs); {right:.0f} % of the queries right"
-        )
+        settings = f"{self.learning_rate.description} {lr:.3g}, {steps} epochs"
+        self._say(f"{self._setting()}: learned in {seconds:.2f} s ({settings}); {right:.0f} % of the queries right")
 
     def _draw(self, epoch: Epoch, n_steps: int) -> None:
         self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy(), n_steps)
@@ -274,7 +271,7 @@ class FewShotPanel(widgets.VBox):
         self.stop_button.disabled = True
         self.result.value = (
             f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}, "
-            f"learning rate {result.inner_lr:.3g}, {result.inner_steps} epochs, inductive, seed {result.seed}). "
+            f"{self.learning_rate.description} {result.inner_lr:.3g}, {result.inner_steps} epochs, inductive, seed {result.seed}). "
             f"Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
         )
 

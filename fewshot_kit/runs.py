@@ -200,7 +200,7 @@ def describe_row(row: dict) -> str:
     """Write a line of the log for a person."""
     accuracy, loss = Interval(**row["val_accuracy"]), Interval(**row["val_loss"])
     best = ", the best so far" if row.get("best") else ""
-    return f"validation at step {row['step']}: {accuracy.percent()}, cross entropy {loss}{best}"
+    return f"validation at step {row['step']}: {accuracy.percent()}, cross entropy {loss}{best}; training loss {row['train_loss']:.3f}"
 
 
 class TrainingSession:

@@ -101,7 +101,12 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
     flags = ["--width", "8", "--size", "18", "--train-way", "3", "--train-inner-steps", "2", *steps, "--out", str(run)]
     assert main(["train", "reptile", *flags]) == 0
     printed = capsys.readouterr().out
-    assert "step 2: train loss" in printed and "step 4: train loss" in printed and "validation, best weights:" in printed
+    assert (
+        "validation at step 2:" in printed
+        and "validation at step 4:" in printed
+        and "training loss" in printed
+        and "validation, best weights:" in printed
+    )
     assert "add --resume" in error_of(capsys, ["train", "reptile", *flags])
     assert main(["train", "reptile", *flags, "--resume"]) == 0
     assert main(["export", str(run), "--name", "trained", "--out", str(folder.parent)]) == 0

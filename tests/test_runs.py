@@ -285,5 +285,11 @@ def test_progress_reads_well():
     assert str(Progress(20, 60, 1.5, 4.0)) == "step 20 of 60 · 4 steps/s · 0:10 left · training loss 1.500 (smoothed)"
     assert " · 2:46:40 left" in str(Progress(0, 12000, 1.5, 1.2))
     assert "step 2: 50.0 ± 10.0 %, cross entropy 1.000 ± 0.100, the best so far" in describe_row(
-        {"step": 2, "val_accuracy": {"mean": 0.5, "half_width": 0.1}, "val_loss": {"mean": 1.0, "half_width": 0.1}, "best": True}
+        {
+            "step": 2,
+            "train_loss": 2.0,
+            "val_accuracy": {"mean": 0.5, "half_width": 0.1},
+            "val_loss": {"mean": 1.0, "half_width": 0.1},
+            "best": True,
+        }
     )

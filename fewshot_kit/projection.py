@@ -206,11 +206,7 @@ def map_embedding(
         plane = plane if turned_to is None else plane.turned(features, turned_to)
         places, centre_places = plane(features), plane(centres)
     else:
-        together = np.concatenate([features, centres.reshape(-1, centres.shape[-1])])
-        placed = _start(before, centres) if same else None
-        if not (same and np.array_equal(before.centre_features, centres)):
-            placed = project(together, method, seed, placed)
-        places, centre_places = placed[: len(features)], placed[len(features) :].reshape(*centres.shape[:2], 2)
+        places, centre_places = _place_together(features, centres, method, seed, before if same else None)
     with torch.no_grad():
         logits = predictor.scores(torch.as_tensor(features, device=device).unsqueeze(0), predictor.centres.unsqueeze(0)).squeeze(0)
     distances = np.linalg.norm(features[:, None, None] - centres, axis=-1)
@@ -219,11 +215,17 @@ def map_embedding(
     return EmbeddingMap(pool, method, features, places, centre_places, centres, distances, probabilities, window, plane)
 
 
-def _start(before: EmbeddingMap, centres: np.ndarray) -> np.ndarray | None:
-    """Return the places of images and centres in an earlier t-SNE, if it had as many centres."""
-    if before.centre_features.shape != centres.shape:
-        return None
-    return np.concatenate([before.places, before.centres.reshape(-1, 2)])
+def _place_together(
+    features: np.ndarray, centres: np.ndarray, method: str, seed: int, before: EmbeddingMap | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of features (n, 2) and centres (n_way, k, 2), from those before if it had as many centres."""
+    if before is not None and np.array_equal(before.centre_features, centres):
+        return before.places, before.centres
+    start = None
+    if before is not None and before.centre_features.shape == centres.shape:
+        start = np.concatenate([before.places, before.centres.reshape(-1, 2)])
+    placed = project(np.concatenate([features, centres.reshape(-1, centres.shape[-1])]), method, seed, start)
+    return placed[: len(features)], placed[len(features) :].reshape(*centres.shape[:2], 2)
 
 
 def _window(places: np.ndarray, least: Window | None) -> Window:

@@ -163,11 +163,14 @@ def _draw_lines(axes: Axes, scene: _Scene, place: np.ndarray, centres: np.ndarra
 def _write_distance(axes: Axes, box: Box, ring: tuple[float, float, float], distance: float, is_near: bool, taken: list[Box]) -> None:
     """Write a distance beside its centre, where it covers no other; at first to the right."""
     x, y, radius, width, height = *ring, 36 if is_near else 30, 14
-    far, near = radius + 3, 0.72 * radius + 2
-    around = [(far, -height / 2), (-far - width, -height / 2), (-width / 2, far), (-width / 2, -far - 21)]
-    around += [(near, near), (-near - width, near), (near, -near - height), (-near - width, -near - height)]
+    around = []
+    for out in (0, 16, 32):  # pixels further out
+        far, near = radius + 3 + out, 0.72 * radius + 2 + out
+        around += [(far, -height / 2), (-far - width, -height / 2), (-width / 2, far), (-width / 2, -far - 21)]
+        around += [(near, near), (-near - width, near), (near, -near - height), (-near - width, -near - height)]
     boxes = [(x + dx, y + dy, width, height) for dx, dy in around]
-    best = min(boxes, key=lambda own: sum(_overlap(own, other) for other in taken) + 10 * (width * height - _overlap(own, box)))
+    # Rounded: of places that are as free, the first.
+    best = min(boxes, key=lambda own: round(sum(_overlap(own, other) for other in taken) + 10 * (width * height - _overlap(own, box)), 3))
     left, top, *_ = best
     taken.append(best)
     style = {"weight": "bold", "color": "white"} if is_near else {"color": "#111827"}

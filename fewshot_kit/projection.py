@@ -56,13 +56,15 @@ def project(features: np.ndarray, method: str = "pca", seed: int = 0, start: np.
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     if method == "pca" or len(features) < 4:  # among so few, all are neighbours
         return Plane.through(features)(features)
-    places = _tsne(features, seed, start)
+    from threadpoolctl import threadpool_limits  # scikit-learn brings it
+
+    with threadpool_limits(1):  # its threads wait for one another at every step: two take several times the seconds of one
+        places = _tsne(features, seed, start)
     return places if start is None else laid_on(places, start)
 
 
 def _tsne(features: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarray:
     from sklearn.manifold import TSNE  # takes seconds to import, and only this picture needs it
-    from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
     n = len(features)
     mean, axes, _ = _principal_axes(features, min(TSNE_COMPONENTS, n, features.shape[1]))
@@ -73,8 +75,7 @@ def _tsne(features: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarr
         settings = {"max_iter": TSNE_STEPS}
         start = 1e-4 * Plane.through(reduced)(reduced) + 1e-6 * np.random.default_rng(seed).normal(size=(n, 2))  # no two at one place
     perplexity = min(PERPLEXITY, max(1.5, (n - 1) / 3))
-    with threadpool_limits(1):  # its threads wait for one another at every step: two take several times the seconds of one
-        return TSNE(init=start.astype(np.float32), perplexity=perplexity, random_state=seed, **settings).fit_transform(reduced)
+    return TSNE(init=start.astype(np.float32), perplexity=perplexity, random_state=seed, **settings).fit_transform(reduced)
 
 
 def _principal_axes(features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -83,10 +83,8 @@ class EmbeddingPanel(widgets.VBox):
         return widgets.HBox(boxes)
 
     def _map_box(self) -> widgets.VBox:
-        self.method = widgets.ToggleButtons(
-            options=METHODS, description="picture by", style={"button_width": "80px", "description_width": "130px"},
-            layout=widgets.Layout(width="446px"),
-        )  # fmt: skip
+        self.method = widgets.ToggleButtons(options=METHODS, style={"button_width": "80px"}, layout=widgets.Layout(width="306px"))
+        label = widgets.Label("picture by", layout=widgets.Layout(width="130px", justify_content="flex-end"))  # its own would wrap
         self.query = int_slider(0, 0, max(self.session.n_way * self.session.n_query - 1, 0), "query asked about")
         self.status = widgets.HTML()
         self.map_image = widgets.Image(format="png", layout=widgets.Layout(width="920px", height="560px"))
@@ -94,7 +92,7 @@ class EmbeddingPanel(widgets.VBox):
         self.query.observe(lambda _: None if self._is_syncing() else self._ask(), "value")
         return widgets.VBox(
             [
-                widgets.HBox([self.method, numbered(self.query, widgets.BoundedIntText)]),
+                widgets.HBox([label, self.method, numbered(self.query, widgets.BoundedIntText)]),
                 self.status,
                 self.map_image,
                 widgets.Accordion([self.own_picture], titles=("Try a picture of your own",)),

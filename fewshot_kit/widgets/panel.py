@@ -96,7 +96,7 @@ class FewShotPanel(widgets.VBox):
         self.shown_epoch.continuous_update = True
         for control in (self.learning_rate, self.epochs):
             control.observe(lambda _: self.learn(), "value")
-        self.learn_button.on_click(lambda _: self.learn())
+        self.learn_button.on_click(self._learn_pressed)
         self.stop_button.on_click(lambda _: self.stop())
         self.shown_epoch.observe(lambda change: self._look_back(change["new"]), "value")
         return widgets.VBox(
@@ -186,6 +186,10 @@ class FewShotPanel(widgets.VBox):
     def learn(self) -> None:
         """Learn the episode on show from the pretrained weights, at the sliders' settings."""
         self.worker.submit(self._learn)
+
+    def _learn_pressed(self, _button: widgets.Button) -> None:
+        self._say("learning …")  # the same settings lead to the same picture: something is to be seen of the press
+        self.learn()
 
     def stop(self) -> None:
         """Stop learning or evaluating; what was drawn last stays."""

@@ -1,3 +1,9 @@
-"""Few-shot learning to look at: data, models, one inner loop and the algorithms, for notebooks and for the command line."""
+"""Few-shot learning to look at: data, models, learners, one fine-tune loop, and the panels of the notebooks."""
+
+import os
 
 __version__ = "0.1.0"
+
+# torch on Linux reads this when it first allocates, and asks for large pages: a third of a convolution's time was the kernel handing out
+# small ones.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

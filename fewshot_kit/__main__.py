@@ -16,7 +16,7 @@ from fewshot_kit.datasets import dataset_splits, load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.distributed import process_group, rank
 from fewshot_kit.episodes import EpisodeSampler
-from fewshot_kit.evaluate import Evaluation, Interval, evaluate
+from fewshot_kit.evaluate import Evaluation, Interval, describe_mode, evaluate
 from fewshot_kit.learners import LEARNERS
 from fewshot_kit.runs import describe_row
 from fewshot_kit.train import TrainConfig, finish, open_run, train
@@ -65,6 +65,7 @@ def evaluate_command(
     episodes: int = 600,
     seed: int = 0,
     transductive: bool = False,
+    within_group: bool = False,
     inner_lr: float | None = None,
     inner_steps: int | None = None,
     device: str = "auto",
@@ -83,6 +84,7 @@ def evaluate_command(
         episodes: how many.
         seed: of the episodes.
         transductive: let batch norm see all queries of an episode together.
+        within_group: take the classes of an episode from one group: of Omniglot, from one alphabet.
         inner_lr: the checkpoint's own if left out.
         inner_steps: the checkpoint's own if left out.
         device: auto, cpu or cuda.
@@ -95,7 +97,7 @@ def evaluate_command(
     with tqdm(total=episodes, unit="episode", disable=None) as bar:
         result = evaluate(
             learner,
-            EpisodeSampler(images, n_way, n_shot, n_query),
+            EpisodeSampler(images, n_way, n_shot, n_query, within_group),
             n_episodes=episodes,
             seed=seed,
             transductive=transductive,
@@ -112,7 +114,7 @@ def evaluation_command(result: Evaluation, inner_lr: float | None, inner_steps: 
     flags = {"dataset": result.dataset, "split": result.split, "n-way": result.n_way, "n-shot": result.n_shot, "n-query": result.n_query}
     flags |= {"episodes": result.n_episodes, "seed": result.seed, "inner-lr": inner_lr, "inner-steps": inner_steps}
     words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
-    words += ["--transductive"] if result.transductive else []
+    words += ["--transductive"] * result.transductive + ["--within-group"] * result.within_group
     return shlex.join(["python", "-m", "fewshot_kit", "evaluate", str(result.checkpoint), *words])
 
 
@@ -131,10 +133,9 @@ def list_command() -> None:
         print(name)
         for result in read_config(PRETRAINED / name)["results"]:
             accuracy, loss = Interval(**result["accuracy"]), Interval(**result["loss"])
-            mode = "transductive" if result["transductive"] else "inductive"
             print(
                 f"  {result['dataset']} {result['split']} {result['n_way']}-way {result['n_shot']}-shot: {accuracy.percent()}, "
-                f"cross entropy {loss} ({result['n_episodes']} episodes, {mode})"
+                f"cross entropy {loss} ({result['n_episodes']} episodes, {describe_mode(result)})"
             )
 
 

@@ -10,7 +10,7 @@ import torch
 from tyro.conf import Positional
 
 from fewshot_kit.checkpoints import CARD, CONFIG, PRETRAINED, build_learner, save_checkpoint, write_text
-from fewshot_kit.evaluate import Evaluation, Interval
+from fewshot_kit.evaluate import Evaluation, Interval, describe_mode
 from fewshot_kit.learners import LEARNERS
 from fewshot_kit.train import BEST, LOG, TrainConfig
 from fewshot_kit.train import CONFIG as RUN_CONFIG
@@ -149,8 +149,7 @@ def _measured(results: list[dict]) -> list[str]:
 
 
 def _result_row(result: dict) -> str:
-    mode = "transductive" if result["transductive"] else "inductive"
     return (
         f"| {result['dataset']} | {result['split']} | {result['n_way']}, {result['n_shot']}, {result['n_query']} | {result['n_episodes']} "
-        f"| {mode}, seed {result['seed']} | {Interval(**result['accuracy']).percent()} | {Interval(**result['loss'])} |"
+        f"| {describe_mode(result)}, seed {result['seed']} | {Interval(**result['accuracy']).percent()} | {Interval(**result['loss'])} |"
     )

@@ -47,6 +47,12 @@ class ClassImages:
         """Where each class starts in `images`, and at the end where the last one stops."""
         return (0, *accumulate(self.counts))
 
+    @cached_property
+    def groups(self) -> dict[str, tuple[int, ...]]:
+        """Return the class ids of every group: the part of a class's name before the first slash, of Omniglot the alphabet."""
+        names = [name.split("/")[0] for name in self.class_names]
+        return {group: tuple(i for i, name in enumerate(names) if name == group) for group in dict.fromkeys(names)}
+
     def of_class(self, class_id: int) -> Tensor:
         """View one class's images, `(counts[class_id], channels, height, width)`."""
         if not 0 <= class_id < len(self):

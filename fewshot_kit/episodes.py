@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -84,6 +85,7 @@ class EpisodeSampler:
     n_way: int
     n_shot: int
     n_query: int
+    within_group: bool = False  # all classes of an episode from one group, as large a one as it takes: of Omniglot, one alphabet
 
     def __post_init__(self):
         for name, least in (("n_way", 2), ("n_shot", 1), ("n_query", 0)):
@@ -94,11 +96,22 @@ class EpisodeSampler:
                 f"{self.n_way} ways are needed, but {self.dataset.name!r} has {len(self.dataset)} classes "
                 f"in split {self.dataset.split!r}; lower n_way"
             )
+        if self.within_group and not self._groups:
+            largest = max(self.dataset.groups.values(), key=len)
+            raise ValueError(
+                f"{self.n_way} ways within one group are needed, but the largest group of {self.dataset.name!r} has {len(largest)} classes "
+                f"in split {self.dataset.split!r}; lower n_way"
+            )
         for name, available in zip(self.dataset.class_names, self.dataset.counts, strict=True):
             if available < self.n_shot + self.n_query:
                 raise ValueError(
                     f"{self.n_shot} + {self.n_query} images a class are needed, but {name!r} has {available}; lower n_shot or n_query"
                 )
+
+    @cached_property
+    def _groups(self) -> list[Sequence[int]]:
+        """The groups that an episode can be drawn from, each as likely as another."""
+        return [class_ids for class_ids in self.dataset.groups.values() if len(class_ids) >= self.n_way]
 
     def sample(self, generator: torch.Generator, class_ids: Sequence[int] | None = None) -> Episode:
         """Draw one episode; `class_ids` fixes the classes (in label order) and leaves only the images to chance."""
@@ -107,7 +120,10 @@ class EpisodeSampler:
     def draw(self, generator: torch.Generator, class_ids: Sequence[int] | None = None) -> "DrawnEpisode":
         """Draw the same, without fetching the images."""
         if class_ids is None:
-            class_ids = torch.randperm(len(self.dataset), generator=generator)[: self.n_way].tolist()
+            among: Sequence[int] = range(len(self.dataset))
+            if self.within_group:
+                among = self._groups[int(torch.randint(len(self._groups), (), generator=generator))]
+            class_ids = [among[i] for i in torch.randperm(len(among), generator=generator)[: self.n_way].tolist()]
         class_ids = tuple(class_ids)
         if len(set(class_ids)) != self.n_way:
             raise ValueError(f"{self.n_way} different classes are needed, but {class_ids} were chosen")

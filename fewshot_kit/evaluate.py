@@ -58,12 +58,12 @@ class Evaluation:
     inner_steps: int | None
     seconds: float
     checkpoint: str | None = None
+    within_group: bool = False  # each episode's classes were of one group: of Omniglot, of one alphabet
 
     def __str__(self) -> str:
-        mode = "transductive" if self.transductive else "inductive"
         return (
             f"{self.accuracy.percent()}, cross entropy {self.loss} ({self.n_episodes} episodes, {self.n_way}-way {self.n_shot}-shot, "
-            f"{self.n_query} queries a class, {self.dataset} {self.split}, {mode}, seed {self.seed})"
+            f"{self.n_query} queries a class, {self.dataset} {self.split}, {describe_mode(dataclasses.asdict(self))}, seed {self.seed})"
         )
 
     def to_dict(self) -> dict:
@@ -72,6 +72,12 @@ class Evaluation:
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+def describe_mode(result: dict) -> str:
+    """Say how the queries of an `Evaluation` (as a dictionary, perhaps an old one) were answered and the classes drawn."""
+    mode = "transductive" if result["transductive"] else "inductive"
+    return f"{mode}, classes of one group" if result.get("within_group") else mode
 
 
 def _finite_or_none(value):
@@ -118,6 +124,7 @@ def evaluate(
     return Evaluation(
         accuracy=Interval.of(accuracies), loss=Interval.of(losses), support_loss=support_losses.mean().item(), n_episodes=n_episodes,
         n_way=sampler.n_way, n_shot=sampler.n_shot, n_query=sampler.n_query, seed=seed, transductive=transductive,
-        dataset=sampler.dataset.name, split=sampler.dataset.split, seconds=time.perf_counter() - started,
+        dataset=sampler.dataset.name, split=sampler.dataset.split, within_group=sampler.within_group,
+        seconds=time.perf_counter() - started,
         **learner.inner_loop_settings(),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_kit.checkpoints import WEIGHTS
-from fewshot_kit.evaluate import Interval
+from fewshot_kit.evaluate import Interval, describe_mode
 from fewshot_kit.train import CONFIG, LAST, LOG, RESULT, Run, TrainConfig, open_run, train
 
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
@@ -113,7 +113,7 @@ def results_table(records: Iterable[RunRecord]) -> list[dict]:
             **{name: result[name] for name in ("dataset", "split", "n_way", "n_shot", "n_episodes")},
             "accuracy": Interval(**result["accuracy"]),
             "loss": Interval(**result["loss"]),
-            "mode": "transductive" if result["transductive"] else "inductive",
+            "mode": describe_mode(result),
             **{name: result.get(name) for name in ("inner_lr", "inner_steps")},  # None: no inner loop
         }
         for record in records

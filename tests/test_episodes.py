@@ -1,7 +1,7 @@
 """Episodes: what is drawn, from whom, in which order, and what is refused."""
 
 from collections import Counter
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -33,6 +33,18 @@ def test_an_episode_is_what_was_asked_for(seed, n_way, n_shot, n_query):
     for part, per_class in ((episode.support, n_shot), (episode.query, n_query)):
         assert part.labels.tolist() == [label for label in range(n_way) for _ in range(per_class)]
         assert [class_id for class_id, _ in identities(part.images)] == [episode.class_ids[label] for label in part.labels]
+
+
+def test_within_a_group_all_classes_are_of_one_and_every_large_enough_group_is_drawn():
+    names = ("a/1", "a/2", "b/1", "a/3", "b/2", "c/1", "c/2", "c/3")
+    dataset = replace(numbered_images((5,) * 8), class_names=names)
+    assert dataset.groups == {"a": (0, 1, 3), "b": (2, 4), "c": (5, 6, 7)}
+    sampler, generator = EpisodeSampler(dataset, 3, 1, 1, within_group=True), torch.Generator().manual_seed(0)
+    drawn = Counter(frozenset(sampler.draw(generator).class_ids) for _ in range(400))
+    assert drawn.keys() == {frozenset((0, 1, 3)), frozenset((5, 6, 7))}  # the group of two is too small for three ways
+    assert abs(drawn[frozenset((0, 1, 3))] - 200) < 50  # five standard deviations
+    with pytest.raises(ValueError, match="4 ways within one group are needed, but the largest group of .* has 3 classes"):
+        EpisodeSampler(dataset, 4, 1, 1, within_group=True)
 
 
 def test_the_same_seed_gives_the_same_episode():

@@ -43,7 +43,7 @@ def test_within_a_group_all_classes_are_of_one_and_every_large_enough_group_is_d
     drawn = Counter(frozenset(sampler.draw(generator).class_ids) for _ in range(400))
     assert drawn.keys() == {frozenset((0, 1, 3)), frozenset((5, 6, 7))}  # the group of two is too small for three ways
     assert abs(drawn[frozenset((0, 1, 3))] - 200) < 50  # five standard deviations
-    with pytest.raises(ValueError, match="4 ways within one group are needed, but the largest group of .* has 3 classes"):
+    with pytest.raises(ValueError, match=r"4 ways within one group are needed, but the largest group of .* has 3 classes"):
         EpisodeSampler(dataset, 4, 1, 1, within_group=True)
 
 

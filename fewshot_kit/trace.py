@@ -1,6 +1,5 @@
 """What the inner loop does step by step: how accurate it is after each, and how far each layer moves. Nothing here changes a learner."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from fewshot_kit.episodes import Episode, LabelledImages
 from fewshot_kit.evaluate import Interval
-from fewshot_kit.fine_tune import Parameters, fine_tune, task_gradient
+from fewshot_kit.fine_tune import Parameters
 from fewshot_kit.learners import Learner, MetaSGD, Predictor
 from fewshot_kit.learners.fine_tuned import FineTuned
 
@@ -62,12 +61,9 @@ def best_inner_lr(learner: Learner, episodes: Sequence[Episode], rates: Sequence
 
 def parameters_by_step(learner: FineTuned, support: LabelledImages) -> tuple[Parameters, ...]:
     """Return the weights that `adapt` goes through: theta under a head of zeros, and phi after each inner step."""
-    support, config, path = support.to(learner.device), learner.config, []
-    parameters, buffers = learner._start(support.n_way)
-    network = copy.deepcopy(learner.network)  # it is switched to training mode, and functional_call swaps its parameters in place
-    gradient, batches = task_gradient(network, buffers, only=learner._adapted()), [(support.images, support.labels)] * config.inner_steps
-    adapted = fine_tune(gradient, parameters, batches, learner._rule(config.inner_lr), lambda step, loss, phi: path.append(phi))
-    return (*path, adapted)
+    path: list[Parameters] = []
+    learner.inner_loop(support.to(learner.device), lambda step, loss, phi, buffers: path.append(phi))
+    return tuple(path)
 
 
 def layer_changes(learner: FineTuned, support: LabelledImages) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from fewshot_kit.learners import ProtoNet, ProtoNetConfig, RepMet, RepMetConfig
 from fewshot_kit.projection import map_embedding
 from fewshot_kit.session import DemoSession
 from fewshot_kit.widgets import EmbeddingPanel, embedding_panel
-from fewshot_kit.widgets.embedding_panel import EVALUATION_EPISODES
+from fewshot_kit.widgets.episode_panel import EVALUATION_EPISODES, OWN_FOLDER
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 TIMEOUT = 120
@@ -149,7 +149,7 @@ def test_more_shots_go_on_from_the_tsne_on_show(panel):
 
 def test_of_many_moves_while_it_works_the_newest_is_shown_and_none_is_lost(panel, monkeypatch):
     gate = Gate(monkeypatch)
-    panel.refresh()
+    panel.learn()
     assert gate.reached.wait(TIMEOUT)
     panel.dataset.value = "drawings"
     panel.n_way.value = 4
@@ -232,7 +232,7 @@ def test_an_evaluation_fills_progress_and_result(panel):
 
 def test_an_evaluation_measures_the_settings_on_show(panel, monkeypatch):
     gate = Gate(monkeypatch)
-    panel.refresh()
+    panel.learn()
     assert gate.reached.wait(TIMEOUT)
     panel.n_way.value = 5
     panel.evaluate()
@@ -317,7 +317,7 @@ def test_no_class_name_reaches_html_unescaped(tmp_path):
     for widget in tree(panel):
         if isinstance(widget, widgets.HTML):
             assert not re.search("<script|<img|<b>own", widget.value)
-    assert panel.dataset.value == panel.session.dataset.name
+    assert panel.dataset.value == OWN_FOLDER
 
 
 # --- the shape of it ---
@@ -333,3 +333,20 @@ def test_the_reference_of_a_panel_is_its_session():
     assert (panel.n_way.value, panel.n_shot.value) == (12, 11) and replace(
         panel.map.pool
     ).class_names == session.episode.support.class_names
+
+
+def test_classes_are_chosen_by_hand(panel):
+    panel.picker.buttons[4].value = panel.picker.buttons[1].value = True
+    press(panel.picker.use)
+    settle(panel)
+    assert panel.session.class_ids == (4, 1) and panel.n_way.value == 2
+    assert panel.map.pool.class_names == panel.session.episode.support.class_names
+
+
+def test_a_folder_of_ones_own_is_mapped(panel, tmp_path):
+    write_pictures(tmp_path / "own", dict.fromkeys("abc", 5))
+    panel.dataset.value = OWN_FOLDER
+    assert panel.folder.layout.visibility == "visible"
+    panel.folder.value = str(tmp_path / "own")
+    settle(panel)
+    assert panel.session.dataset.class_names == ("a", "b", "c") and sorted(panel.map.pool.class_names) == ["a", "b", "c"]

@@ -16,7 +16,7 @@ from synthetic import same_state
 
 from fewshot_kit import plots
 from fewshot_kit.widgets import FewShotPanel
-from fewshot_kit.widgets.panel import EVALUATION_EPISODES, OWN_FOLDER
+from fewshot_kit.widgets.episode_panel import EVALUATION_EPISODES, OWN_FOLDER
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 TIMEOUT = 60

@@ -27,7 +27,7 @@ def panel(learner, **settings) -> FewShotPanel:
 def test_the_slider_says_what_it_is_and_has_a_range_that_suits(learner, label, low, high):
     shown = panel(learner, inner_lr=0.25, inner_steps=2)
     slider = shown.learning_rate
-    assert slider.description == label and f"({label} 0.25, 2 epochs)" in shown.status.value
+    assert slider.description == label and f", {label} 0.25, 2 epochs;" in shown.status.value
     assert (slider.base**slider.min, slider.base**slider.max) == pytest.approx((low, high))
     for value in (low, high):
         slider.value = value
@@ -35,6 +35,5 @@ def test_the_slider_says_what_it_is_and_has_a_range_that_suits(learner, label, l
         assert slider.value == pytest.approx(value) and f"{label} {value:.3g}" in shown.status.value
         expected = shown.session.learn(value, 2).epochs[-1].probabilities
         assert torch.equal(shown.learning.epochs[-1].probabilities, expected)
-    row = shown.children[1].children[0]  # slider and number box, then a button
-    _, number = row.children[0].children
+    _, number = shown.rate_box.children
     assert isinstance(number, widgets.BoundedFloatText) and (number.min, number.max) == pytest.approx((low, high))

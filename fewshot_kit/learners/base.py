@@ -1,8 +1,11 @@
 """What every learner can do: adapt to a support set, and tell what its outer optimiser steps on."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -105,3 +108,16 @@ class Learner(nn.Module, ABC):
         """Yield what `predict_episodes` returns, for a few of the drawn episodes after the other."""
         predict = partial(self.predict_episodes, transductive=transductive)
         yield from Chunks(EPISODES_TOGETHER).map(lambda chunk: predict([sampler.gather(episode) for episode in chunk]), drawn)
+
+
+class HasInnerLoop:
+    """A base, named before `Learner`, of the learners whose configuration has `inner_lr` and `inner_steps`."""
+
+    def inner_loop_settings(self) -> dict:
+        return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
+
+    def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> Self:
+        changed = {name: value for name, value in (("inner_lr", inner_lr), ("inner_steps", inner_steps)) if value is not None}
+        other = copy.copy(self)
+        other.config = replace(self.config, **changed)
+        return other

@@ -3,7 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
@@ -28,7 +28,7 @@ from fewshot_kit.fine_tune import (
     task_gradient,
     task_loss,
 )
-from fewshot_kit.learners.base import Learner, OnStep, Predictor
+from fewshot_kit.learners.base import HasInnerLoop, Learner, OnStep, Predictor
 from fewshot_kit.models import Conv4, Conv4Config
 
 STACKED_SUPPORT = 10  # images; above it, threads were faster than a stack on two cores
@@ -57,7 +57,7 @@ class FineTunedConfig:
         return cls(**{**values, "network": Conv4Config(**values["network"])})
 
 
-class FineTuned(Learner):
+class FineTuned(HasInnerLoop, Learner):
     """A network that is fine-tuned on the support; a subclass says how its initial weights theta are meta-learned.
 
     The head starts at zero for every task and has a row a class, for any number of classes. Under random label orders the rows of a
@@ -73,21 +73,27 @@ class FineTuned(Learner):
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
         """Fine-tune a copy of theta on the whole support, `inner_steps` steps of `inner_lr`."""
         self.check_way(support.n_way)
-        support = support.to(self.device)
-        network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
-        parameters, buffers = self._start(support.n_way)
-        gradient, predictor = task_gradient(network, buffers, only=self._adapted()), _predictor_maker(network, transductive)
+        predictor = _predictor_maker(self.network, transductive)
 
-        def report(step: int, loss: Tensor, parameters: Parameters) -> None:
+        def report(step: int, loss: Tensor, parameters: Parameters, buffers: Parameters) -> None:
             if on_step is not None:
                 on_step(step, loss.item(), predictor(parameters, clone(buffers)))
 
-        batches = [(support.images, support.labels)] * self.config.inner_steps
-        adapted = fine_tune(gradient, parameters, batches, self._rule(self.config.inner_lr), report)
+        return predictor(*self.inner_loop(support.to(self.device), report))
+
+    def inner_loop(
+        self, support: LabelledImages, on_step: Callable[[int, Tensor, Parameters, Parameters], None]
+    ) -> tuple[Parameters, Parameters]:
+        """Return phi and the buffers after the last step; `on_step(step, support loss, phi, buffers)` sees them after 0, 1, ... steps."""
+        network, steps = copy.deepcopy(self.network), self.config.inner_steps  # functional_call swaps parameters in place: a copy a thread
+        parameters, buffers = self._start(support.n_way)
+        gradient, batches = task_gradient(network, buffers, only=self._adapted()), [(support.images, support.labels)] * steps
+        rule = self._rule(self.config.inner_lr)
+        adapted = fine_tune(gradient, parameters, batches, rule, lambda step, loss, phi: on_step(step, loss, phi, buffers))
         with torch.no_grad():  # batch norm records the support's statistics at phi
             loss = task_loss(network, adapted, buffers, support.images, support.labels)
-        report(self.config.inner_steps, loss, adapted)
-        return predictor(adapted, buffers)
+        on_step(steps, loss, adapted, buffers)
+        return adapted, buffers
 
     def predict_episodes(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
         """Adapt to all episodes at once: logits (tasks, n_query_total, n_way), support loss (tasks,).
@@ -110,22 +116,12 @@ class FineTuned(Learner):
             support_loss = stacked_loss(network, adapted, buffers, images, labels)
         return stacked_predict(network, adapted, buffers, queries, transductive=transductive), support_loss
 
-    def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> Self:
-        """Return a learner on the same weights with another learning rate or number of steps; None keeps what there is."""
-        changed = {name: value for name, value in (("inner_lr", inner_lr), ("inner_steps", inner_steps)) if value is not None}
-        other = copy.copy(self)
-        other.config = replace(self.config, **changed)
-        return other
-
     def how_it_adapts(self) -> str:
         config = self.config
         return (
             f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "
             f"the head starts at zero and learns {config.head_lr_scale:g} times as fast."
         )
-
-    def inner_loop_settings(self) -> dict:
-        return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
 
     def _adapted(self) -> str:
         """Return with what the names of the parameters begin which the inner loop changes: "" for all of them."""

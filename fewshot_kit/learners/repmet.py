@@ -1,10 +1,8 @@
 """RepMet: an embedding and several representatives of every class, trained together (Karlinsky et al. 2019)."""
 
-import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from fewshot_kit.class_images import ClassImages
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.fine_tune import check_inner_loop
-from fewshot_kit.learners.base import Predictor, check_at_least
+from fewshot_kit.learners.base import HasInnerLoop, Predictor, check_at_least
 from fewshot_kit.learners.clusters import support_clusters
 from fewshot_kit.learners.embedding import (
     NOT_IN_TRAINING,
@@ -48,7 +46,7 @@ class RepMetConfig(EmbeddingConfig):
             raise ValueError(f"sigma must be a finite number above 0, not {self.sigma}; the paper's is 0.5")
 
 
-class RepMet(EmbeddingLearner):
+class RepMet(HasInnerLoop, EmbeddingLearner):
     """RepMet (Karlinsky et al. 2019): a class is a mixture of Gaussians around representatives, learned together with the embedding.
 
     As a few-shot learner, the representatives are means of the support (k-means for several), fine-tuned by `inner_steps` gradient steps
@@ -97,19 +95,10 @@ class RepMet(EmbeddingLearner):
                 centres = centres.detach() - self.config.inner_lr * gradient
         return centres
 
-    def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> Self:
-        changed = {name: value for name, value in (("inner_lr", inner_lr), ("inner_steps", inner_steps)) if value is not None}
-        other = copy.copy(self)
-        other.config = replace(self.config, **changed)
-        return other
-
     def how_it_adapts(self) -> str:
         config = self.config
         tuned = f", fine-tuned by {config.inner_steps} steps at learning rate {config.inner_lr:g}" if config.inner_steps else ""
         return f"The support is embedded; {config.support_representatives} representative(s) a class are its means{tuned}."
-
-    def inner_loop_settings(self) -> dict:
-        return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
 
     def begin_training(self, dataset: ClassImages) -> None:
         super().begin_training(dataset)

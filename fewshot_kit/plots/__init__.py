@@ -1,10 +1,9 @@
 """Arrays in, figures out. Figures are made without pyplot, so any thread may draw."""
 
 from fewshot_kit.plots.answers import background_figure, probabilities_figure
-from fewshot_kit.plots.basics import INK, PALE, RIGHT, TAGS, WRONG, png, shorten, show, show_image
+from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, png, shorten, show, show_image
 from fewshot_kit.plots.embedding import embedding_figure, moments_figure
 from fewshot_kit.plots.learning import (
-    MAX_QUERIES_SHOWN,
     LearningPicture,
     accuracy_figure,
     answer_figure,

@@ -6,15 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fewshot_kit.plots.basics import INK, PALE, RIGHT, TAGS, WRONG, show_image
-from fewshot_kit.plots.learning import MAX_QUERIES_SHOWN, _spread
+from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, show_image, spread_over_classes
 
 MAX_SHOWN = 8  # pictures of each kind
 
 
 def probabilities_figure(images: np.ndarray, labels: np.ndarray, probabilities: Mapping[str, np.ndarray]) -> Figure:
     """Draw queries (n, channels, height, width) with their true labels (n,): a column a query, a row a model's probabilities (n, n_way)."""
-    shown, n_way = _spread(labels, MAX_QUERIES_SHOWN), next(iter(probabilities.values())).shape[1]
+    shown, n_way = spread_over_classes(labels, MAX_QUERIES_SHOWN), next(iter(probabilities.values())).shape[1]
     bars = 0.2 + 0.11 * n_way  # inches
     size = 1.5 + 0.8 * max(len(shown), 3), 1.1 + (bars + 0.12) * len(probabilities)
     figure = Figure(figsize=size, dpi=100)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font
 from PIL import Image, ImageFont
 
+MAX_QUERIES_SHOWN = 10
 RIGHT, WRONG, INK, PALE = "#1a7f37", "#b3261e", "#24527a", "#b8c4d1"
 TAGS = (*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase))  # one letter a class: short enough for a bar
 
@@ -70,3 +71,10 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 @cache
 def known_characters() -> frozenset[int]:
     return frozenset(get_font(str(FONT)).get_charmap())
+
+
+def spread_over_classes(labels: np.ndarray, most: int) -> list[int]:
+    """Choose up to `most` indices: the first of each class, then the second, and so on; shown class by class."""
+    ranks = [int((labels[:i] == label).sum()) for i, label in enumerate(labels)]
+    chosen = sorted(range(len(labels)), key=lambda i: (ranks[i], labels[i]))[:most]
+    return sorted(chosen, key=lambda i: (labels[i], ranks[i]))

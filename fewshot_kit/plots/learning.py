@@ -9,9 +9,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from fewshot_kit.plots.basics import INK, PALE, RIGHT, TAGS, WRONG, encode, font, shorten, show_image
-
-MAX_QUERIES_SHOWN = 10
+from fewshot_kit.plots.basics import (
+    INK,
+    MAX_QUERIES_SHOWN,
+    PALE,
+    RIGHT,
+    TAGS,
+    WRONG,
+    encode,
+    font,
+    shorten,
+    show_image,
+    spread_over_classes,
+)
 
 
 def support_figure(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -58,7 +68,7 @@ class LearningPicture:
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, n_way: int):
         """Lay out queries (n, channels, height, width) with their true labels (n,), class by class, at most MAX_QUERIES_SHOWN."""
-        self.shown = _spread(labels, MAX_QUERIES_SHOWN)
+        self.shown = spread_over_classes(labels, MAX_QUERIES_SHOWN)
         self.labels, self.n_way, self.n_total = labels, n_way, len(labels)
         columns = min(5, len(self.shown))
         rows = -(-len(self.shown) // columns)
@@ -144,13 +154,6 @@ class LearningPicture:
         return right, self.canvas.get_width_height()[1] - up + below
 
 
-def _spread(labels: np.ndarray, most: int) -> list[int]:
-    """Choose up to `most` indices: the first of each class, then the second, and so on; shown class by class."""
-    ranks = [int((labels[:i] == label).sum()) for i, label in enumerate(labels)]
-    chosen = sorted(range(len(labels)), key=lambda i: (ranks[i], labels[i]))[:most]
-    return sorted(chosen, key=lambda i: (labels[i], ranks[i]))
-
-
 def thumbnail(image: np.ndarray) -> bytes:
     """Return one uint8 image (channels, height, width) as a small PNG; ink pictures as dark ink on white."""
     pixels = 255 - image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
@@ -177,7 +180,7 @@ def answer_figure(image: np.ndarray, probabilities: np.ndarray, class_names: Seq
 
 def before_after_figure(images: np.ndarray, labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Figure:
     """Draw queries (n, channels, height, width) with their probabilities (n, n_way) before and after learning."""
-    shown, n_way = _spread(labels, MAX_QUERIES_SHOWN), before.shape[1]
+    shown, n_way = spread_over_classes(labels, MAX_QUERIES_SHOWN), before.shape[1]
     figure = Figure(figsize=(max(0.92 * len(shown) + 0.9, 3.6), 1.3 + 0.3 * n_way), dpi=100)
     grid = figure.add_gridspec(3, len(shown), height_ratios=[0.8, 0.15 * n_way, 0.15 * n_way], top=0.88, bottom=0.04, left=0.12, right=0.99)
     for column, query in enumerate(shown):

@@ -8,8 +8,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from fewshot_kit.plots.basics import INK, PALE, RIGHT, TAGS, WRONG, show_image
-from fewshot_kit.plots.learning import MAX_QUERIES_SHOWN, _spread
+from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, show_image, spread_over_classes
 
 MAX_STEPS_SHOWN = 8
 GUESS = 1e-6  # probabilities that differ by less are equal: nothing is learned yet, and which is the largest says nothing
@@ -24,7 +23,7 @@ def steps_figure(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarr
 
     images (n, channels, height, width), labels (n,). Of many steps only some are shown, the first and the last among them.
     """
-    shown, n_way = _spread(labels, MAX_QUERIES_SHOWN), probabilities.shape[2]
+    shown, n_way = spread_over_classes(labels, MAX_QUERIES_SHOWN), probabilities.shape[2]
     steps = np.unique(np.linspace(0, len(probabilities) - 1, min(len(probabilities), MAX_STEPS_SHOWN)).round().astype(int))
     row_height, column_width = 0.3 + 0.075 * n_way, 0.78  # inches
     width, height = max(1.5 + column_width * len(shown), 3.6), 1.15 + row_height * len(steps)

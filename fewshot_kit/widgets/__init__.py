@@ -1,7 +1,7 @@
 """Panels: thin shells over `DemoSession`. The only modules that import ipywidgets or ipycanvas."""
 
 from fewshot_kit.widgets.embedding_panel import EmbeddingPanel
-from fewshot_kit.widgets.panel import FewShotPanel
+from fewshot_kit.widgets.few_shot_panel import FewShotPanel
 from fewshot_kit.widgets.train_panel import TrainPanel
 
 __all__ = ["EmbeddingPanel", "FewShotPanel", "TrainPanel"]

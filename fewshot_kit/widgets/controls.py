@@ -1,8 +1,26 @@
-"""Sliders that look alike, each with a number box."""
+"""Sliders that look alike, each with a number box, and the line that says how things stand."""
 
+import html
+import logging
 import math
 
 import ipywidgets as widgets
+
+from fewshot_kit.plots import WRONG
+
+logger = logging.getLogger(__name__)
+
+
+class StatusLine(widgets.HTML):
+    """A line that tells a person what is going on, or what went wrong."""
+
+    def say(self, message: str) -> None:
+        """Show a line of HTML: escape what a person or a file supplied."""
+        self.value = f'<span style="color:#374151">{message}</span>'
+
+    def show_error(self, error: Exception) -> None:
+        logger.debug("shown in the panel", exc_info=error)
+        self.value = f'<span role="alert" style="color:{WRONG}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
 
 
 def int_slider(value: int, low: int, high: int, description: str) -> widgets.IntSlider:

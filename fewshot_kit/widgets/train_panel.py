@@ -2,7 +2,6 @@
 
 import asyncio
 import html
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +11,8 @@ import ipywidgets as widgets
 from fewshot_kit import plots
 from fewshot_kit.fine_tune import Cancelled
 from fewshot_kit.runs import Progress, TrainingSession, describe_row
+from fewshot_kit.widgets.controls import StatusLine
 from fewshot_kit.widgets.worker import Worker
-
-logger = logging.getLogger(__name__)
 
 FRAME_SECONDS = 0.5  # at least, between two texts of a training under way
 Check = Callable[[], None]
@@ -47,7 +45,7 @@ class TrainPanel(widgets.VBox):
 
     def _texts(self) -> widgets.VBox:
         self.bar = widgets.IntProgress(max=self.session.config.outer_steps, layout=widgets.Layout(width="300px"))
-        self.progress, self.status, self.validation = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.progress, self.status, self.validation = widgets.HTML(), StatusLine(), widgets.HTML()
         return widgets.VBox([widgets.HBox([self.bar, self.progress]), self.status, self.validation])
 
     # What a person does. Each returns at once; the work runs in the worker.
@@ -63,7 +61,7 @@ class TrainPanel(widgets.VBox):
     def stop(self) -> None:
         """Stop after the step in progress, and save."""
         self.stop_button.disabled = True
-        self._say("stopping after this step …")
+        self.status.say("stopping after this step …")
         self.worker.submit(lambda check: self._show_state())  # it cancels the training, and runs when that has saved its state
 
     async def finished(self) -> None:
@@ -99,7 +97,7 @@ class TrainPanel(widgets.VBox):
 
     def _train(self, resume: bool, check: Check) -> None:
         self._show_buttons(training=True)  # again: one that was just stopped has shown its own in between
-        self._say(f"loading {html.escape(self.session.config.dataset)} …")
+        self.status.say(f"loading {html.escape(self.session.config.dataset)} …")
         try:
             on_step = partial(self._show_progress, check)
             if self.session.train(resume=resume, on_step=on_step, on_evaluation=lambda row: self._show_rows()):
@@ -111,7 +109,7 @@ class TrainPanel(widgets.VBox):
         now, is_last = time.perf_counter(), progress.step == progress.n_steps or self.stop_button.disabled
         if is_last or now - self._shown > FRAME_SECONDS:
             self._shown, self.bar.value, self.progress.value = now, progress.step, html.escape(str(progress))
-            self._say("stopping …" if self.stop_button.disabled else "training")
+            self.status.say("stopping …" if self.stop_button.disabled else "training")
         check()
 
     def _show_rows(self) -> None:
@@ -128,7 +126,7 @@ class TrainPanel(widgets.VBox):
         run = self.session.run
         if self.error is None:
             stopped = f"stopped{f' at step {run.step}' if run else ''}: Resume goes on to the same weights"
-            self._say("finished" if self.session.is_finished else "not started" if self.session.is_new else stopped)
+            self.status.say("finished" if self.session.is_finished else "not started" if self.session.is_new else stopped)
         self._show_buttons()
 
     def _show_buttons(self, *, training: bool = False) -> None:
@@ -136,12 +134,7 @@ class TrainPanel(widgets.VBox):
         self.start_button.disabled = training or not self.session.is_new
         self.resume_button.disabled = training or self.session.is_new or self.session.is_finished
 
-    def _say(self, message: str) -> None:
-        """Show a line of HTML: escape what a person or a file supplied."""
-        self.status.value = f'<span style="color:#374151">{message}</span>'
-
     def _show_error(self, error: Exception) -> None:
-        logger.debug("shown in the panel", exc_info=error)
         self.error = error
-        self.status.value = f'<span role="alert" style="color:{plots.WRONG}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
+        self.status.show_error(error)
         self._show_buttons()

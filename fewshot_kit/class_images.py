@@ -49,9 +49,16 @@ class ClassImages:
 
     @cached_property
     def groups(self) -> dict[str, tuple[int, ...]]:
-        """Return the class ids of every group: the part of a class's name before the first slash, of Omniglot the alphabet."""
-        names = [name.split("/")[0] for name in self.class_names]
-        return {group: tuple(i for i, name in enumerate(names) if name == group) for group in dict.fromkeys(names)}
+        """Return the class ids of every group: of Omniglot, an alphabet turned one way.
+
+        A group is named by what stands before the first slash of its classes' names, and by their rotation if they have one.
+        """
+        groups: dict[str, tuple[int, ...]] = {}
+        for class_id, name in enumerate(self.class_names):
+            first, *others = name.split("/")
+            group = "/".join([first, *(part for part in others[-1:] if part in ROTATIONS)])
+            groups[group] = (*groups.get(group, ()), class_id)
+        return groups
 
     def of_class(self, class_id: int) -> Tensor:
         """View one class's images, `(counts[class_id], channels, height, width)`."""

@@ -47,6 +47,12 @@ def test_within_a_group_all_classes_are_of_one_and_every_large_enough_group_is_d
         EpisodeSampler(dataset, 4, 1, 1, within_group=True)
 
 
+def test_a_group_is_turned_one_way():
+    dataset = replace(numbered_images((5,) * 4), class_names=("a/1", "a/2", "b/1", "b/2")).with_rotations()
+    assert dataset.groups.keys() == {f"{group}/{turn}" for group in "ab" for turn in ("rot000", "rot090", "rot180", "rot270")}
+    assert [dataset.class_names[i] for i in dataset.groups["b/rot090"]] == ["b/1/rot090", "b/2/rot090"]
+
+
 def test_the_same_seed_gives_the_same_episode():
     first, again, other = draw(seed=3), draw(seed=3), draw(seed=4)
     assert first.class_ids == again.class_ids

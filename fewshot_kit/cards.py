@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from fewshot_kit.checkpoints import CARD, CONFIG, PRETRAINED, build_learner, save_checkpoint, write_text
 from fewshot_kit.evaluate import Evaluation, Interval, describe_mode
 from fewshot_kit.learners import LEARNERS
+from fewshot_kit.runs import read_log
 from fewshot_kit.train import BEST, LOG, TrainConfig
 from fewshot_kit.train import CONFIG as RUN_CONFIG
 
@@ -40,7 +41,9 @@ def export_run(
     if not (run / BEST).is_file():
         raise FileNotFoundError(f"{run} holds no {BEST}: train a run there first, at least to its first validation")
     settings = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
-    rows = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    rows = read_log(run / LOG)
+    if not rows:
+        raise ValueError(f"{run / LOG} holds no validation; resume the run, at least to its next one")
     learner = build_learner(settings["learner"], settings["hyper_parameters"])
     learner.load_state_dict(safetensors.torch.load_file(run / BEST))
     training = {
@@ -48,7 +51,7 @@ def export_run(
         "command": training_command(settings),
         "minutes": round(rows[-1]["seconds"] / 60, 1),
         "best_step": next(row["step"] for row in reversed(rows) if row["best"]),
-        "trained_with": {"torch": torch.__version__},
+        "trained_with": settings.get("versions", {"torch": torch.__version__}),
     }
     folder = save_checkpoint(out / name, learner.with_inner_loop(inner_lr, inner_steps), training=training, results=[], card="")
     _refresh(folder, json.loads((folder / CONFIG).read_text(encoding="utf-8")))
@@ -92,7 +95,6 @@ def render_card(name: str, config: dict) -> str:
     network, training = config["hyper_parameters"]["network"], config["training"]
     learner = build_learner(config["learner"], config["hyper_parameters"])
     of_ink = network["channels"] == 1
-    samples = training.get("samples_per_class")
     lines = [
         f"# {name}",
         "",
@@ -104,15 +106,7 @@ def render_card(name: str, config: dict) -> str:
         "",
         learner.how_it_adapts(),
         "",
-        "## Training",
-        "",
-        f"{DATASETS.get(training['dataset'], training['dataset'])}{f'; {samples} pictures a class' if samples else ''}. "
-        f"Seed {training['seed']}, {training['minutes']} minutes on "
-        f"{training['threads']} CPU thread(s), torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, "
-        f"the best of the validation episodes ({training['n_way']}-way {training['n_shot']}-shot).",
-        "",
-        f"    {training['command']}",
-        "",
+        *_trained(training),
         *_measured(config["results"]),
         "## Limits",
         "",
@@ -124,6 +118,25 @@ def render_card(name: str, config: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _trained(training: dict) -> list[str]:
+    samples = training.get("samples_per_class")
+    return [
+        "## Training",
+        "",
+        f"{DATASETS.get(training['dataset'], training['dataset'])}{f'; {samples} pictures a class' if samples else ''}. "
+        f"Seed {training['seed']}, {training['minutes']} minutes on {_where(training)}, "
+        f"torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, the best of the validation episodes "
+        f"({training['n_way']}-way {training['n_shot']}-shot).",
+        "",
+        f"    {training['command']}",
+        "",
+    ]
+
+
+def _where(training: dict) -> str:
+    return f"{training['threads']} CPU thread(s)" if training["device"] == "cpu" else f"the device {training['device']!r}"
 
 
 def _limits(training: dict, of_ink: bool) -> str:

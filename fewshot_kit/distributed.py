@@ -54,7 +54,10 @@ def any_of(flag: bool, device: torch.device) -> bool:
 def share(items: Sequence[Item]) -> Sequence[Item]:
     """Return this process's part of what all processes hold alike. Raises ValueError if there is not one for each."""
     if len(items) < n_processes():
-        raise ValueError(f"{n_processes()} processes cannot share {len(items)} task(s) a step; raise meta_batch_size, or start fewer")
+        raise ValueError(
+            f"{n_processes()} processes cannot share {len(items)} task(s) a step; raise meta_batch_size, or start fewer processes "
+            f"(one, for a learner that has no meta_batch_size)"
+        )
     return items[rank() :: n_processes()]
 
 

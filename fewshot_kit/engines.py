@@ -7,6 +7,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -85,8 +86,20 @@ def map_in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> lis
     n_threads = min(torch.get_num_threads(), len(items))
     if n_threads == 1:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    # What a thread sets is also where threads begin that are started later: it is set back at the end.
+    with torch_threads(n_threads), ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(work, items))
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Let torch use `n` CPU threads for an operation, and afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _graphed(module: nn.Module, loss: SumOfLosses) -> Callable[[Sequence[Episode]], tuple[Tensor, tuple[Tensor | None, ...]]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fewshot_kit.checkpoints import WEIGHTS
 from fewshot_kit.evaluate import Interval, describe_mode
-from fewshot_kit.train import CONFIG, LAST, LOG, RESULT, Run, TrainConfig, open_run, train
+from fewshot_kit.train import CONFIG, LAST, LOG, RESULT, Run, TrainConfig, has_begun, open_run, train
 
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
 _ROW = ("step", "train_loss", "val_accuracy", "val_loss")
@@ -54,7 +54,7 @@ def read_run(folder: str | Path) -> RunRecord:
     files = [*[folder / RESULT][: (folder / RESULT).is_file()], *sorted((folder / RESULTS).glob("*.json"))]
     results = [_check_result(_read_json(file), file) for file in files]
     results += [_check_result(result, folder / CONFIG) for result in settings.get("results", ())]
-    return RunRecord(folder.resolve().name, folder, settings["learner"], settings, tuple(_read_log(folder / LOG)), tuple(results))
+    return RunRecord(folder.resolve().name, folder, settings["learner"], settings, tuple(read_log(folder / LOG)), tuple(results))
 
 
 def find_runs(folder: str | Path) -> list[Path]:
@@ -79,7 +79,8 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _read_log(path: Path) -> list[dict]:
+def read_log(path: Path) -> list[dict]:
+    """Return the validations of a log.jsonl; a last line that is being written, or was cut short, is passed over."""
     lines, rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], []
     for number, line in enumerate(lines, start=1):
         try:
@@ -212,7 +213,7 @@ class TrainingSession:
 
     @property
     def is_new(self) -> bool:
-        return not (self.folder / CONFIG).is_file()
+        return not has_begun(self.folder)
 
     @property
     def is_finished(self) -> bool:

@@ -138,9 +138,9 @@ class DemoSession:
         learner = self.learner.with_inner_loop(inner_lr, inner_steps)
         return evaluate(learner, self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
 
-    def evaluate_baseline(self, n_episodes: int = 200) -> Evaluation:
+    def evaluate_baseline(self, n_episodes: int = 200, *, on_progress: Callable[[int, Interval], None] | None = None) -> Evaluation:
         """Measure the nearest class mean in pixels on the same episodes."""
-        return evaluate(NearestPrototype(), self._sampler(), n_episodes=n_episodes, seed=self.seed)
+        return evaluate(NearestPrototype(), self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
 
     def draw_episodes(self, n_episodes: int, seed: int | None = None) -> list[Episode]:
         """Draw the episodes that `evaluate` measures, or others of their kind by another seed."""

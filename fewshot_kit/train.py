@@ -1,7 +1,7 @@
 """The one meta-training loop: outer steps, validation, the best weights kept, resumable at any moment.
 
 A run folder holds config.json (all settings), log.jsonl (a line an evaluation), last.safetensors (everything a resume needs),
-best.safetensors (the weights of the best validation) and, at the end, result.json. Each is written whole or not at all.
+best.safetensors (the weights of the best validation) and, at the end, result.json. Only the log's last line can be left half-written.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from fewshot_kit.augment import augment
 from fewshot_kit.checkpoints import Checkpoint, atomic_file, build_learner, load_checkpoint, save_tensors, write_text
 from fewshot_kit.datasets import load_dataset
 from fewshot_kit.devices import pick_device
+from fewshot_kit.engines import torch_threads
 from fewshot_kit.episodes import Episode, EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, evaluate
 from fewshot_kit.fine_tune import Cancelled
@@ -36,7 +37,7 @@ class TrainConfig:
     """How long, on what and how a run is trained; saved whole beside the weights."""
 
     dataset: str = "omniglot"
-    start_from: str | None = None  # a checkpoint of the same learner and network to go on from; fresh weights if left out
+    start_from: str | None = None  # a checkpoint to go on from, of the same network; of another learner, only its network is taken
     samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
     augment: bool = True  # training images are changed at random (fewshot_kit/augment.py)
     rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
@@ -65,15 +66,24 @@ class Run:
     def __init__(self, folder: Path, learner_name: str, learner: Learner, config: TrainConfig):
         self.folder, self.learner_name, self.config = folder, learner_name, config
         self.learner = learner.to(pick_device(config.device))
-        few = {} if config.samples_per_class is None else {"samples_per_class": config.samples_per_class}
-        dataset = load_dataset(config.dataset, "train", preprocessing=learner.preprocessing, **few)
+        dataset = load_dataset(config.dataset, "train", preprocessing=learner.preprocessing, samples_per_class=config.samples_per_class)
         self.dataset = dataset.with_rotations() if config.rotations else dataset
+        self.validation = self._sampler("val")
         self.learner.begin_training(self.dataset)
         self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
         self.seconds = 0.0
         self.best_accuracy = -1.0
+
+    def _sampler(self, split: str) -> EpisodeSampler:
+        dataset = load_dataset(self.config.dataset, split, preprocessing=self.learner.preprocessing)
+        return EpisodeSampler(dataset, self.config.n_way, self.config.n_shot, self.config.n_query)
+
+    def evaluate(self, split: str, n_episodes: int) -> Evaluation:
+        """Measure the learner as it is, on episodes of the configuration's way, shot and queries."""
+        sampler = self.validation if split == "val" else self._sampler(split)
+        return evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed)
 
     def meta_lr(self) -> float:
         """Return the outer learning rate of the coming step: a cosine from `meta_lr` to a tenth of it."""
@@ -86,14 +96,18 @@ class Run:
         Raises FloatingPointError, before the step, if the loss or the meta-gradient is not finite.
         """
         self.optimizer.zero_grad()
-        episodes = self.learner.training_episodes(self.dataset, self.generator)
+        try:
+            episodes = self.learner.training_episodes(self.dataset, self.generator)
+        except ValueError as error:
+            raise ValueError(f"no training task can be drawn by the settings whose names begin with train_: {error}") from error
         if self.config.augment:
             episodes = [episode.map_images(lambda images: augment(images, self.generator)) for episode in episodes]
         loss, gradients = self._meta_gradient(episodes)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
+            kept = f"The last good state is kept in {self.folder}" if (self.folder / LAST).is_file() else "No state was saved yet"
             raise FloatingPointError(
-                f"the loss ({loss}) or the meta-gradient is not finite at outer step {self.step}: training has diverged. The last good "
-                f"state is kept in {self.folder}; start again with a lower meta_lr or inner learning rate"
+                f"the loss ({loss}) or the meta-gradient is not finite at outer step {self.step}: training has diverged. {kept}; start "
+                f"again with a lower meta_lr or inner learning rate"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = self.meta_lr()
@@ -148,30 +162,36 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
     torch.manual_seed(config.seed)
     learner = build_learner(learner_name, settings["hyper_parameters"])
     if config.start_from is not None:
-        _copy_weights(load_checkpoint(config.start_from), learner_name, learner)
+        _copy_weights(load_checkpoint(config.start_from), learner)
     run = Run(folder, learner_name, learner, config)
-    if (folder / CONFIG).is_file():
+    if has_begun(folder):
         if not resume:
             raise FileExistsError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out")
         _check_same_settings(folder, settings)
-        if (folder / LAST).is_file():
-            run.restore()
+        run.restore()
     distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
     if distributed.rank() == 0:
-        if not (folder / CONFIG).is_file():
-            write_text(folder / CONFIG, json.dumps(settings, indent=2) + "\n")
+        if not has_begun(folder):  # what lies there may be a first try that ended before its first step
+            write_text(folder / CONFIG, json.dumps({**settings, "versions": {"torch": torch.__version__}}, indent=2) + "\n")
         _truncate_log(folder / LOG, run.step)
     return run
 
 
-def _copy_weights(checkpoint: Checkpoint, learner_name: str, learner: Learner) -> None:
-    theirs = checkpoint.config
-    if theirs["learner"] != learner_name or checkpoint.learner.config.network != learner.config.network:
+def has_begun(folder: Path) -> bool:
+    """Say whether a run was saved there, so that it can be resumed."""
+    return (folder / CONFIG).is_file() and (folder / LAST).is_file()
+
+
+def _copy_weights(checkpoint: Checkpoint, learner: Learner) -> None:
+    """Take over the checkpoint's weights: all of a learner of the same kind, else those of the network."""
+    theirs = checkpoint.learner
+    if theirs.config.network != learner.config.network:
         raise ValueError(
-            f"start_from: {checkpoint.name} is a {theirs['learner']} learner of {checkpoint.learner.config.network}, but a {learner_name} "
-            f"learner of {learner.config.network} is to be trained; choose another checkpoint, or the same settings"
+            f"start_from: {checkpoint.name} has the network {theirs.config.network}, but {learner.config.network} is to be trained; "
+            f"choose another checkpoint, or the same width, norm, stride, channels and size"
         )
-    learner.load_state_dict(checkpoint.learner.state_dict())
+    mine, other = (learner, theirs) if type(theirs) is type(learner) else (learner.network, theirs.network)
+    mine.load_state_dict(other.state_dict())
 
 
 def _check_same_settings(folder: Path, settings: dict) -> None:
@@ -205,18 +225,16 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
     State is saved at every evaluation, and when training is stopped.
     """
     config = run.config
-    torch.set_num_threads(config.threads)
-    validation = _sampler(run, "val")
     losses: list[float] = []
     started = time.perf_counter() - run.seconds
-    with _interrupt_between_steps() as interrupted:
+    with _interrupt_between_steps() as interrupted, torch_threads(config.threads):
         while run.step < config.outer_steps and not distributed.any_of(interrupted(), run.learner.device):
             loss = run.outer_step()
             losses.append(loss)
             if run.step % config.evaluate_every == 0 or run.step == config.outer_steps:
                 run.seconds = time.perf_counter() - started
                 if distributed.rank() == 0:
-                    row = _validate(run, validation, sum(losses) / len(losses))
+                    row = _validate(run, sum(losses) / len(losses))
                     if on_evaluation is not None:
                         on_evaluation(row)
                 losses.clear()
@@ -230,26 +248,19 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
     return run.step == config.outer_steps
 
 
-def _sampler(run: Run, split: str) -> EpisodeSampler:
-    dataset = load_dataset(run.config.dataset, split, preprocessing=run.learner.preprocessing)
-    return EpisodeSampler(dataset, run.config.n_way, run.config.n_shot, run.config.n_query)
-
-
-def _validate(run: Run, validation: EpisodeSampler, train_loss: float) -> dict:
+def _validate(run: Run, train_loss: float) -> dict:
     """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
-    run.learner.eval()
-    result = evaluate(run.learner, validation, n_episodes=run.config.evaluation_episodes, seed=run.config.seed)
+    result = run.evaluate("val", run.config.evaluation_episodes)
     is_best = result.accuracy.mean > run.best_accuracy
     if is_best:
         run.best_accuracy = result.accuracy.mean
         with atomic_file(run.folder / BEST) as path:
-            save_tensors(run.learner.released_state(), path)
-    measured = result.to_dict()
+            save_tensors(run.learner.released_state(), path, {"step": str(run.step)})
     row = {
         "step": run.step,
         "train_loss": train_loss,
-        "val_accuracy": measured["accuracy"],
-        "val_loss": measured["loss"],
+        "val_accuracy": result.to_dict()["accuracy"],
+        "val_loss": result.to_dict()["loss"],
         "best": is_best,
         "meta_lr": run.meta_lr(),
         "seconds": round(run.seconds, 1),
@@ -264,7 +275,7 @@ def _validate(run: Run, validation: EpisodeSampler, train_loss: float) -> dict:
 def finish(run: Run, split: str = "val", n_episodes: int = 600) -> Evaluation:
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
     run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
-    result = evaluate(run.learner, _sampler(run, split), n_episodes=n_episodes, seed=run.config.seed)
+    result = run.evaluate(split, n_episodes)
     write_text(run.folder / RESULT, result.to_json() + "\n")
     return result
 

@@ -30,7 +30,7 @@ def noisy_can_be_trained_on(monkeypatch):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "load_dataset", lambda name, split, preprocessing: noisy_images())
+        patch.setattr(train_module, "load_dataset", lambda name, split, preprocessing, samples_per_class=None: noisy_images())
         run = open_run(tmp_path_factory.mktemp("runs") / "run", "reptile", CONFIG, TRAIN)
         train(run)
         return run.folder
@@ -149,4 +149,5 @@ def test_the_printed_command_repeats_the_training(learner, training, monkeypatch
 
 def test_the_command_of_a_card_is_the_one_of_its_run(run, folder, monkeypatch, capsys):
     saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert saved.pop("versions").keys() == {"torch"}
     assert parsed_by_the_command_line(config_of(folder)["training"]["command"], monkeypatch) == saved

@@ -94,7 +94,9 @@ def test_list_names_every_checkpoint_even_without_results(folder, capsys):
 
 
 def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module, "load_dataset", lambda name, split, preprocessing: noisy_images(size=preprocessing.size))
+    monkeypatch.setattr(
+        train_module, "load_dataset", lambda name, split, preprocessing, samples_per_class=None: noisy_images(size=preprocessing.size)
+    )
     monkeypatch.setattr(command_line, "finish", partial(train_module.finish, n_episodes=5))
     run = tmp_path / "runs" / "one"
     steps = ["--outer-steps", "4", "--evaluate-every", "2", "--evaluation-episodes", "3", "--n-way", "3", "--n-query", "2"]

@@ -20,7 +20,7 @@ ORDER = [
     "__init__", "images", "sources", "cache", "strokes", "quickdraw", "class_images", "decoding", "photographs", "datasets",
     "episodes", "models", "augment",
     "devices", "distributed", "fine_tune", "engines", "learners.base", "learners.*", "learners",
-    "evaluate", "checkpoints", "train", "cards", "runs", "trace", "projection", "session", "plots", "widgets", "__main__",
+    "evaluate", "checkpoints", "train", "runs", "cards", "trace", "projection", "session", "plots", "widgets", "__main__",
 ]
 # fmt: on
 APPLICATIONS = {"jupyterlab", "notebook"}  # started, not imported

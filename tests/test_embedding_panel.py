@@ -261,6 +261,27 @@ def test_an_evaluation_stops(panel):
     assert "stopped" in panel.status.value and panel.stop_button.disabled and panel.progress.value == 0
 
 
+def test_an_evaluation_says_the_settings_it_was_made_at(monkeypatch):
+    panel = EmbeddingPanel(metric_session(name="repmet", n_shot=3), inner_steps=2)
+    baseline = panel.session.evaluate_baseline
+
+    def slider_moved_meanwhile(*arguments, **settings):
+        monkeypatch.setattr(panel, "_inner_loop", lambda: (0.1, 9))
+        return baseline(*arguments, **settings)
+
+    monkeypatch.setattr(panel.session, "evaluate_baseline", slider_moved_meanwhile)
+    panel._evaluate(lambda: None)
+    assert "2 epochs" in panel.result.value
+
+
+def test_an_evaluation_moves_on_chunk_by_chunk(panel):
+    seen = []
+    panel.progress.observe(lambda change: seen.append(change["new"]), "value")
+    panel.evaluate()
+    settle(panel)
+    assert len(seen) >= 4 and seen == sorted(seen)
+
+
 # --- a picture of one's own ---
 
 
@@ -350,3 +371,44 @@ def test_a_folder_of_ones_own_is_mapped(panel, tmp_path):
     panel.folder.value = str(tmp_path / "own")
     settle(panel)
     assert panel.session.dataset.class_names == ("a", "b", "c") and sorted(panel.map.pool.class_names) == ["a", "b", "c"]
+
+
+def test_an_error_of_a_choice_before_the_newest_is_told(panel, monkeypatch):
+    reached, released = threading.Event(), threading.Event()
+
+    def fail(name):
+        reached.set()
+        assert released.wait(TIMEOUT)
+        raise OSError("no network")
+
+    monkeypatch.setattr(panel.session, "load", fail)
+    panel.dataset.value = "drawings"
+    assert reached.wait(TIMEOUT)
+    panel.n_shot.value = 2
+    released.set()
+    panel.worker.wait(TIMEOUT)
+    assert "no network" in panel.status.value and panel.dataset.value == "characters" and panel.session.n_shot == 2
+
+
+def test_classes_picked_from_the_data_set_before_are_not_taken_from_the_new_one(panel, monkeypatch):
+    reached, released, load = threading.Event(), threading.Event(), panel.session.load
+
+    def slow(name):
+        reached.set()
+        assert released.wait(TIMEOUT)
+        return load(name)
+
+    monkeypatch.setattr(panel.session, "load", slow)
+    panel.dataset.value = "drawings"
+    assert reached.wait(TIMEOUT)
+    panel.choose([3, 1])
+    released.set()
+    settle(panel)
+    assert panel.session.dataset.name == "drawings" and panel.session.class_ids is None
+
+
+def test_the_path_of_a_folder_can_be_typed_after_other_choices(panel):
+    panel.dataset.value = OWN_FOLDER
+    panel.n_way.value = 2
+    settle(panel)
+    assert panel.dataset.value == OWN_FOLDER and panel.folder.layout.visibility == "visible"

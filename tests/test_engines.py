@@ -1,11 +1,13 @@
 """Engines: every one gives the plain loop's gradient, whatever the number of tasks; memory that runs out costs time, not the run."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from synthetic import noisy_episodes
 from test_maml import episodes, tiny
 
-from fewshot_kit.engines import Chunks, pick_engine
+from fewshot_kit.engines import Chunks, map_in_threads, pick_engine
 from fewshot_kit.learners import MAMLConfig, MetaSGD, MetaSGDConfig
 
 KINDS = {
@@ -103,3 +105,9 @@ def test_engines_of_a_gpu_give_the_loops_gradient(engine):
         results.append([p.grad for p in learner.parameters() if p.grad is not None])
     for expected, got in zip(*results, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_threads_that_are_started_later_have_as_many_torch_threads_as_before(two_threads):
+    map_in_threads(lambda item: item, [1, 2, 3])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2

@@ -1,5 +1,7 @@
 """MAML and Meta-SGD: meta-gradients against finite differences, against each other, and against plain autograd."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -146,3 +148,21 @@ def test_training_episodes_have_the_way_and_shots_of_the_configuration():
 def test_a_setting_that_makes_no_sense_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         MAMLConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MAMLConfig(network=replace(NETWORK, norm="running")), "keeps no running ones; choose norm group, batch or none"),
+        (lambda: MetaSGDConfig(network=NETWORK, update_rule="adam"), "update_rule must stay sgd, not 'adam'"),
+        (lambda: MAML(MAMLConfig(network=NETWORK, train_inner_steps=0)).begin_training(noisy_images()), "take 1 or more"),
+    ],
+)
+def test_settings_that_would_teach_nothing_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_card_of_anil_says_that_only_the_head_changes():
+    said = [MAML(MAMLConfig(network=NETWORK, adapt_only=part)).how_it_adapts() for part in ("all", "head")]
+    assert said[1] == said[0] + " Only the head changes (ANIL)."

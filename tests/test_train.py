@@ -25,7 +25,7 @@ from fewshot_kit.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.fine_tune import Cancelled
 from fewshot_kit.images import Preprocessing
-from fewshot_kit.learners import ReptileConfig
+from fewshot_kit.learners import ProtoNetConfig, ReptileConfig
 from fewshot_kit.models import Conv4Config
 from fewshot_kit.train import BEST, LAST, LOG, Run, TrainConfig, finish, open_run, train
 
@@ -33,7 +33,7 @@ TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=12, meta_lr
 SEEDS = {"train": 1, "val": 2}
 
 
-def noisy_split(name: str, split: str, *, preprocessing: Preprocessing):
+def noisy_split(name: str, split: str, *, preprocessing: Preprocessing, samples_per_class: int | None = None):
     """Stand in for load_dataset."""
     return dataclasses.replace(noisy_images(seed=SEEDS[split], size=preprocessing.size), split=split)
 
@@ -155,9 +155,16 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path, uninterrupted):
     start = load_checkpoint(tmp_path / "start").learner
     assert same_state(begin(tmp_path / "run", start_from=str(tmp_path / "start")).learner.state_dict(), start.state_dict())
     wider = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, width=16))
-    with pytest.raises(ValueError, match=r"start_from: start is a reptile learner .* choose another checkpoint, or the same settings"):
+    with pytest.raises(ValueError, match=r"start_from: start has the network .* choose another checkpoint, or the same width"):
         begin(tmp_path / "wider", wider, start_from=str(tmp_path / "start"))
     assert not (tmp_path / "wider").exists()
+
+
+def test_another_learner_starts_from_the_network_of_a_checkpoint(tmp_path, uninterrupted):
+    export_run(uninterrupted, "start", out=tmp_path)
+    config = dataclasses.replace(TRAIN, start_from=str(tmp_path / "start"))
+    learner = open_run(tmp_path / "run", "protonet", ProtoNetConfig(network=NETWORK), config).learner
+    assert same_state(learner.network.state_dict(), load_checkpoint(tmp_path / "start").learner.network.state_dict())
 
 
 def test_a_callback_that_raises_cancelled_stops_after_the_step_and_saves(tmp_path, uninterrupted):
@@ -294,9 +301,21 @@ def test_a_finished_run_resumed_stays_as_it_is(tmp_path, uninterrupted):
 
 
 def test_a_folder_with_a_run_is_not_written_over(tmp_path):
-    begin(tmp_path / "run")
+    begin(tmp_path / "run").save()
     with pytest.raises(FileExistsError, match=r"holds a run already; add --resume .* or choose another folder"):
         begin(tmp_path / "run")
+
+
+def test_a_first_try_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
+    begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=500))
+    run = begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=4), outer_steps=1)
+    assert train(run) and json.loads((run.folder / "config.json").read_text(encoding="utf-8"))["hyper_parameters"]["train_way"] == 4
+
+
+def test_tasks_that_cannot_be_drawn_are_an_error_that_names_the_settings(tmp_path):
+    run = begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=500))
+    with pytest.raises(ValueError, match=r"settings whose names begin with train_: 500 ways are needed"):
+        run.outer_step()
 
 
 @pytest.mark.parametrize(
@@ -309,7 +328,7 @@ def test_a_folder_with_a_run_is_not_written_over(tmp_path):
     ],
 )
 def test_resuming_under_other_settings_is_refused_with_their_names(tmp_path, learner, changes, named):
-    begin(tmp_path / "run")
+    begin(tmp_path / "run").save()
     with pytest.raises(ValueError, match=f"begun with another {named}; resume with the same settings"):
         begin(tmp_path / "run", learner, resume=True, **changes)
 

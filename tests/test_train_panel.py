@@ -27,7 +27,7 @@ BUTTONS = ("start", "stop", "resume")
 UNSTARTED, TRAINING, STOPPED, FINISHED = ["start"], ["stop"], ["resume"], []
 
 
-def noisy_split(name: str, split: str, *, preprocessing):
+def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int | None = None):
     """Stand in for load_dataset."""
     return replace(noisy_images(size=preprocessing.size), split=split)
 

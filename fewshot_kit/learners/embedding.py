@@ -18,7 +18,7 @@ from fewshot_kit.learners.base import Learner, OnStep, Predictor
 from fewshot_kit.models import Conv4, Conv4Config
 
 IMAGES_TOGETHER = 500  # embedded at a time
-EPISODES_TOGETHER = 500  # on embeddings an episode is small
+EPISODES_TOGETHER = 50  # of an evaluation: as often it tells how far it is, and can be stopped
 
 NOT_IN_TRAINING = (
     "the predictor of the training classes is there only while it is trained, a checkpoint leaves it out; adapt to images of them instead"
@@ -144,9 +144,14 @@ class EmbeddingLearner(Learner):
             return
         picked = torch.stack([torch.cat([episode.support, episode.query], dim=1) for episode in drawn])  # (episodes, n_way, shot + query)
         used, positions = picked.unique(return_inverse=True)
-        features = self.embedding()(sampler.dataset.images[used])
+        embed, is_new = self.embedding(), torch.ones(len(used), dtype=torch.bool)
+        features = self.network.head.weight.new_empty(len(used), self.network.n_features)
         labels = torch.arange(sampler.n_way, device=self.device).repeat_interleave(sampler.n_shot)
-        for part in positions.to(self.device).split(EPISODES_TOGETHER):
+        for part in positions.split(EPISODES_TOGETHER):
+            new = part.unique()
+            new = new[is_new[new]]
+            if len(new):
+                features[new], is_new[new] = embed(sampler.dataset.images[used[new]]), False
             support, query = (features[ids.flatten(1)] for ids in part.split([sampler.n_shot, sampler.n_query], dim=2))
             centres = self.place(support, labels, sampler.n_way)
             yield self.scores(query, centres), self.support_loss(support, labels, centres)

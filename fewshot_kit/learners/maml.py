@@ -31,6 +31,8 @@ from fewshot_kit.learners.fine_tuned import FineTuned, FineTunedConfig
 class MAMLConfig(FineTunedConfig):
     """Hyper-parameters of MAML. `inner_*` adapt to a person's support set; `train_*` are the tasks and the inner loop of meta-training.
 
+    The inner loop of meta-training takes plain gradient steps; `update_rule` is that of `adapt`.
+
     The defaults are a first choice, not tuned: five times the train_inner_lr diverged on quickdraw.
     """
 
@@ -47,6 +49,8 @@ class MAMLConfig(FineTunedConfig):
         super().__post_init__()
         check_inner_loop(self.train_inner_lr, self.train_inner_steps)
         check_at_least(self, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
+        if self.network.norm == "running":
+            raise ValueError("MAML adapts by the statistics of the support and keeps no running ones; choose norm group, batch or none")
         if self.adapt_only not in ("all", "head"):
             raise ValueError(f"adapt_only must be all or head, not {self.adapt_only!r}")
 
@@ -56,6 +60,13 @@ class MAML(FineTuned):
 
     Deviation from the paper: the head starts at zero (see FineTuned), so tasks of meta-training may have another way than the test.
     """
+
+    def begin_training(self, dataset: ClassImages) -> None:
+        if self.config.train_inner_steps == 0:
+            raise ValueError("without an inner step the zero head gives every class the same logit, and nothing is learned; take 1 or more")
+
+    def how_it_adapts(self) -> str:
+        return super().how_it_adapts() + (" Only the head changes (ANIL)." if self.config.adapt_only == "head" else "")
 
     def accumulate_meta_grad(self, episodes: Sequence[Episode]) -> float:
         """MAML (Finn et al. 2017, eq. 1): the gradient by theta of the query loss at phi = theta - lr * (gradient of the support loss)."""

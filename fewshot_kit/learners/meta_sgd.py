@@ -16,6 +16,11 @@ class MetaSGDConfig(MAMLConfig):
     inner_lr: float = 1.0
     inner_steps: int = 3
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.update_rule != "sgd":
+            raise ValueError(f"Meta-SGD is an update rule of its own: update_rule must stay sgd, not {self.update_rule!r}")
+
 
 class MetaSGD(MAML):
     """Meta-SGD (Li et al. 2017, eq. 2): phi = theta - alpha * gradient, element by element, alpha learned together with theta.

@@ -1,6 +1,7 @@
 """Pictures of the inner loop, step by step: the queries' probabilities, the layers that move, the accuracy, the rates they learn at."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -122,12 +123,12 @@ def accuracy_over_steps_figure(curves: Mapping[str, tuple[Sequence[int], np.ndar
     """
     figure = Figure(figsize=(8.2, 3.8), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    for (name, (steps, means, half_widths)), color, style in zip(curves.items(), CURVE_COLORS, LINE_STYLES, strict=False):
+    for (name, (steps, means, half_widths)), color, style in zip(curves.items(), cycle(CURVE_COLORS), cycle(LINE_STYLES), strict=False):
         means, half_widths = 100 * np.asarray(means), 100 * np.asarray(half_widths)
         axes.plot(steps, means, style, color=color, marker="o", markersize=3.5, label=f"{name}: {means[-1]:.1f} ± {half_widths[-1]:.1f} %")
         axes.fill_between(steps, means - half_widths, means + half_widths, color=color, alpha=0.15, linewidth=0)
     last = max(max(steps) for steps, _, _ in curves.values())
-    for (name, level), style in zip(levels.items(), LEVEL_STYLES, strict=False):
+    for (name, level), style in zip(levels.items(), cycle(LEVEL_STYLES), strict=False):
         axes.axhline(100 * level, color="#6b7280", linewidth=1.3, linestyle=style, label=f"{name}: {100 * level:.1f} %")
     ticks = sorted({step for steps, _, _ in curves.values() for step in steps})
     axes.set_xscale("symlog", linthresh=5)  # the first steps, in which most happens, are given room

@@ -59,8 +59,8 @@ class EmbeddingPanel(EpisodePanel):
     def _show_episode(self) -> None:
         """Leave the picture as it is: the new map takes its place when it is computed."""
 
-    def _learn(self, check: Check) -> str:
-        self.learning = self.session.learn(*self._inner_loop(), on_epoch=lambda epoch: check())
+    def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
+        self.learning = self.session.learn(inner_lr, inner_steps, on_epoch=lambda epoch: check())
         self.map = self._mapped(check)
         self._set_silently(self.query, "max", len(self.map.queries) - 1)
         self._draw()

@@ -38,6 +38,7 @@ class EpisodePanel(widgets.VBox):
         self._syncing_thread: int | None = None  # it sets the controls to what the session has; any other is a person who moves them
         self._wanted: dict[str, Callable[[], object]] = {}  # what to do to the session before the next learning; the newest of each kind
         self._lock = threading.Lock()
+        self._failed: Exception | None = None  # what a choice came to that nobody was told of yet
         self._n_asked = self._n_learned = 0  # how many times a learning was asked for, and that count when the last one began
         self.picker = ClassPicker(session, self.choose)
         self.own_picture = OwnPicture(self.classify)
@@ -129,8 +130,9 @@ class EpisodePanel(widgets.VBox):
         self._start("episode", lambda: self._sample(**settings))
 
     def choose(self, class_ids: list[int]) -> None:
-        """Take these classes, and learn them."""
-        self._start("episode", lambda: self.session.choose(class_ids))
+        """Take these classes of the data set on show, and learn them."""
+        dataset = self.session.dataset
+        self._start("episode", lambda: self.session.choose(class_ids) if self.session.dataset is dataset else None)
 
     def _start(self, kind: str, prepare: Callable[[], object]) -> None:
         with self._lock:
@@ -169,7 +171,7 @@ class EpisodePanel(widgets.VBox):
     # What the worker does.
 
     @abstractmethod
-    def _learn(self, check: Check) -> str:
+    def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
         """Set `learning` to the session's episode learned, show it, and return what to say of it."""
 
     @abstractmethod
@@ -177,27 +179,36 @@ class EpisodePanel(widgets.VBox):
         """Show the session's episode, which is a new one."""
 
     def _learn_anew(self, check: Check) -> None:
-        asked, started = self._n_asked, time.perf_counter()
+        asked, inner_loop, started = self._n_asked, self._inner_loop(), time.perf_counter()
         self._prepare()
         check()
-        said = self._learn(check)
+        self.progress.value, self.result.value = 0, ""  # they were of something else
+        said = self._learn(check, *inner_loop)
         if self.own_picture.current is not None:
             self.classify(self.own_picture.current)
         self._n_learned = asked
-        self.status.say(f"{self._setting()}: learned in {time.perf_counter() - started:.2f} s{self._inner_loop_text()}; {said}")
+        self.status.say(f"{self._setting()}: learned in {time.perf_counter() - started:.2f} s{self._inner_loop_text(*inner_loop)}; {said}")
+        if self._failed is not None:  # it belonged to a choice before the newest, whose job it ended
+            self._show_error(self._failed)
 
     def _prepare(self) -> None:
         """Do to the session what is wanted and not done yet: a newer request cancels a learning, but loses no choice before it."""
         if not self._wanted:
             return
+        done = set()
         try:
             while self._wanted:
                 with self._lock:
-                    prepare = self._wanted.pop(next(iter(self._wanted)))
+                    kind = next(iter(self._wanted))
+                    prepare = self._wanted.pop(kind)
+                done.add(kind)
                 prepare()
+        except Exception as error:
+            self._failed = error
+            raise
         finally:  # after an error the session is what it was, and so the controls must be
             if not self._wanted:
-                self._sync_controls()
+                self._sync_controls(with_dataset="data set" in done)
         self._show_episode()
 
     def _sample(self, n_way: int, n_shot: int, n_query: int, seed: int) -> None:
@@ -211,29 +222,31 @@ class EpisodePanel(widgets.VBox):
         if self._n_learned != self._n_asked:  # it was cancelled: what is measured must be what is on show
             self._learn_anew(check)
         check()
-        self.stop_button.disabled = False
-        self.progress.value = 0
+        self.stop_button.disabled, self.progress.value = False, 0
+        inner_lr, inner_steps = self._inner_loop()
 
         def show(done: int, accuracy: Interval) -> None:
             check()
             self.progress.value = done
             self.result.value = f"{accuracy.percent()} after {done} episodes"
 
-        result = self.session.evaluate(EVALUATION_EPISODES, *self._inner_loop(), on_progress=show)
-        baseline = self.session.evaluate_baseline(EVALUATION_EPISODES)
-        self.stop_button.disabled = True
+        try:
+            result = self.session.evaluate(EVALUATION_EPISODES, inner_lr, inner_steps, on_progress=show)
+            baseline = self.session.evaluate_baseline(EVALUATION_EPISODES, on_progress=lambda done, accuracy: check())
+            check()
+        finally:
+            self.stop_button.disabled = True
         self.result.value = (
             f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}"
-            f"{self._inner_loop_text()}, inductive, seed {result.seed}). "
+            f"{self._inner_loop_text(inner_lr, inner_steps)}, inductive, seed {result.seed}). "
             f"Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
         )
 
     def _inner_loop(self) -> tuple[float | None, int | None]:
         return (None, None) if self.epochs is None else (self.learning_rate.value, self.epochs.value)
 
-    def _inner_loop_text(self) -> str:
-        lr, steps = self._inner_loop()
-        return "" if steps is None else f", {self.learning_rate.description} {lr:.3g}, {steps} epochs"
+    def _inner_loop_text(self, inner_lr: float | None, inner_steps: int | None) -> str:
+        return "" if inner_steps is None else f", {self.learning_rate.description} {inner_lr:.3g}, {inner_steps} epochs"
 
     def _setting(self) -> str:
         session = self.session
@@ -252,11 +265,12 @@ class EpisodePanel(widgets.VBox):
         finally:
             self._syncing_thread = None
 
-    def _sync_controls(self) -> None:
+    def _sync_controls(self, *, with_dataset: bool) -> None:
         for name in COUNTED:
             self._set_silently(getattr(self, name), "value", getattr(self.session, name))
-        self._set_silently(self.dataset, "value", self._dataset_shown())
+        if with_dataset:  # else a person may be about to type the path of a folder
+            self._set_silently(self.dataset, "value", self._dataset_shown())
 
     def _show_error(self, error: Exception) -> None:
-        self.stop_button.disabled = True
+        self.stop_button.disabled, self._failed = True, None
         self.status.show_error(error)

@@ -1,5 +1,6 @@
 """The panel of a learner that fine-tunes: watch the loss fall and the queries' probabilities move, epoch by epoch."""
 
+import threading
 import time
 
 import ipywidgets as widgets
@@ -20,6 +21,7 @@ class FewShotPanel(EpisodePanel):
         """Show the session; the sliders start from the given settings, or from those of its checkpoint."""
         super().__init__(session, inner_lr=inner_lr, inner_steps=inner_steps, most_classes=MAX_CHOSEN)
         self._picture: plots.LearningPicture | None = None
+        self._drawing = threading.Lock()
         self.support_image, self.learning_image = widgets.Image(format="png"), widgets.Image(format="png")
         self.learn_button = widgets.Button(description="Learn", button_style="success", icon="play")
         self.shown_epoch = int_slider(0, 0, 50, "look back at epoch")
@@ -47,36 +49,38 @@ class FewShotPanel(EpisodePanel):
         self.status.say("learning …")  # the same settings lead to the same picture: something is to be seen of the press
         self.learn()
 
-    def _learn(self, check: Check) -> str:
+    def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
         self.learning = None  # if this one is stopped, there is none
         drawn = time.perf_counter()
-        lr, steps = self._inner_loop()
         self.stop_button.disabled = False
 
         def show(epoch: Epoch) -> None:
             nonlocal drawn
             check()
-            if time.perf_counter() - drawn > FRAME_SECONDS and epoch.step < steps:
-                self._draw(epoch, steps)
+            if time.perf_counter() - drawn > FRAME_SECONDS and epoch.step < inner_steps:
+                self._draw(epoch, inner_steps)
                 drawn = time.perf_counter()
 
-        self.learning = self.session.learn(lr, steps, on_epoch=show)
+        self.learning = self.session.learn(inner_lr, inner_steps, on_epoch=show)
         self.stop_button.disabled = True
-        self._set_silently(self.shown_epoch, "max", max(steps, 1))
-        self._set_silently(self.shown_epoch, "value", steps)
-        self._draw(self.learning.epochs[-1], steps)
+        self._set_silently(self.shown_epoch, "max", max(inner_steps, 1))
+        self._set_silently(self.shown_epoch, "value", inner_steps)
+        self._draw(self.learning.epochs[-1], inner_steps)
         return f"{100 * self.learning.accuracy:.0f} % of the queries right"
 
     def _draw(self, epoch: Epoch, n_steps: int) -> None:
-        self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy(), n_steps)
+        with self._drawing:  # the worker draws a learning under way, and the kernel's thread a look back
+            self.learning_image.value = self._picture.draw(epoch.support_losses, epoch.probabilities.numpy(), n_steps)
 
     def _look_back(self, step: int) -> None:
         """Show the last learning as it was after `step` epochs."""
-        if self.learning is not None and step < len(self.learning.epochs) and not self._is_syncing():
-            self._draw(self.learning.epochs[step], len(self.learning.epochs) - 1)
+        learning = self.learning
+        if learning is not None and step < len(learning.epochs) and not self._is_syncing():
+            self._draw(learning.epochs[step], len(learning.epochs) - 1)
 
     def _show_episode(self) -> None:
         support, query = self.session.episode.support, self.session.episode.query
         self.support_image.value = plots.png(plots.support_figure(support.images.numpy(), support.labels.numpy(), support.class_names))
-        self._picture = plots.LearningPicture(query.images.numpy(), query.labels.numpy(), query.n_way)
-        self.learning = None
+        with self._drawing:
+            self._picture = plots.LearningPicture(query.images.numpy(), query.labels.numpy(), query.n_way)
+            self.learning = None

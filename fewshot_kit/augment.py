@@ -20,14 +20,16 @@ MAX_JITTER = 0.4  # of brightness, contrast and saturation: factors of 0.6 .. 1.
 _LUMA = (0.299, 0.587, 0.114)  # the share of red, green and blue in gray (ITU-R BT.601)
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Change each image of (n, channels, height, width), floats in 0..1, in a random way of its own; the shape stays.
 
-    One channel is light ink on 0, three are a photograph in RGB.
+    One channel is light ink on 0, three are a photograph in RGB. `strength` scales how far ink is changed; photographs take 1 alone.
     """
     if images.shape[1] not in (1, 3):
         raise ValueError(f"images must have 1 channel (ink) or 3 (photographs), but are {tuple(images.shape)}")
-    return _augment_ink(images, generator) if images.shape[1] == 1 else _augment_photographs(images, generator)
+    if images.shape[1] == 3 and strength != 1:
+        raise ValueError(f"photographs are changed with strength 1 alone, not {strength}; leave augment_strength out")
+    return _augment_ink(images, generator, strength) if images.shape[1] == 1 else _augment_photographs(images, generator)
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -37,19 +39,20 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
 # --- ink ---
 
 
-def _augment_ink(images: Tensor, generator: torch.Generator) -> Tensor:
+def _augment_ink(images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
     """Apply a random affine map and a random pen."""
-    thickness = torch.rand(len(images), 1, 1, 1, generator=generator).mul_(1.5).sub_(0.5).clamp_(min=0)  # a third are left as they are
+    pens = torch.rand(len(images), 1, 1, 1, generator=generator).mul_(1.5).sub_(0.5).clamp_(min=0)  # a third are left as they are
+    thickness = strength * pens
     thickened = images + thickness * (F.max_pool2d(images, 3, stride=1, padding=1) - images)
-    grid = F.affine_grid(_affine_maps(len(images), generator), list(images.shape), align_corners=False)
+    grid = F.affine_grid(_affine_maps(len(images), generator, strength), list(images.shape), align_corners=False)
     return F.grid_sample(thickened, grid, align_corners=False)
 
 
-def _affine_maps(n: int, generator: torch.Generator) -> Tensor:
+def _affine_maps(n: int, generator: torch.Generator, strength: float) -> Tensor:
     """Draw n maps (n, 2, 3) from picture coordinates (-1 .. 1) to where the picture is read."""
 
     def uniform(limit: float) -> Tensor:
-        return (2 * torch.rand(n, generator=generator) - 1) * limit
+        return (2 * torch.rand(n, generator=generator) - 1) * (strength * limit)
 
     angle, shear = uniform(MAX_ROTATION), uniform(MAX_SHEAR)
     width, height = uniform(MAX_LOG_SCALE).exp(), uniform(MAX_LOG_SCALE).exp()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -40,6 +41,7 @@ class TrainConfig:
     start_from: str | None = None  # a checkpoint to go on from, of the same network; of another learner, only its network is taken
     samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
     augment: bool = True  # training images are changed at random (fewshot_kit/augment.py)
+    augment_strength: float = 1.0  # how far, of ink
     rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
     n_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
     n_shot: int = 1
@@ -72,9 +74,7 @@ class Run:
         self.learner.begin_training(self.dataset)
         self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.step = 0
-        self.seconds = 0.0
-        self.best_accuracy = -1.0
+        self.step, self.seconds, self.best_accuracy = 0, 0.0, -1.0
 
     def _sampler(self, split: str) -> EpisodeSampler:
         dataset = load_dataset(self.config.dataset, split, preprocessing=self.learner.preprocessing)
@@ -87,8 +87,7 @@ class Run:
 
     def meta_lr(self) -> float:
         """Return the outer learning rate of the coming step: a cosine from `meta_lr` to a tenth of it."""
-        progress = self.step / self.config.outer_steps
-        return self.config.meta_lr * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+        return self.config.meta_lr * (0.1 + 0.9 * (1 + math.cos(math.pi * (self.step / self.config.outer_steps))) / 2)
 
     def outer_step(self) -> float:
         """Draw tasks, take one step of the outer optimiser and return the mean loss.
@@ -101,7 +100,8 @@ class Run:
         except ValueError as error:
             raise ValueError(f"no training task can be drawn by the settings whose names begin with train_: {error}") from error
         if self.config.augment:
-            episodes = [episode.map_images(lambda images: augment(images, self.generator)) for episode in episodes]
+            change = partial(augment, generator=self.generator, strength=self.config.augment_strength)
+            episodes = [episode.map_images(change) for episode in episodes]
         loss, gradients = self._meta_gradient(episodes)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
             kept = f"The last good state is kept in {self.folder}" if (self.folder / LAST).is_file() else "No state was saved yet"

@@ -141,3 +141,13 @@ def test_contrast_and_saturation_change_by_themselves():
 def test_pictures_with_another_number_of_channels_are_refused():
     with pytest.raises(ValueError, match=r"1 channel \(ink\) or 3 \(photographs\), but are \(2, 4, 8, 8\)"):
         augment(torch.zeros(2, 4, 8, 8), seeded())
+
+
+def test_strength_scales_how_far_ink_is_changed():
+    images = torch.rand(8, 1, 28, 28)
+    changed = [augment(images, seeded(), strength) for strength in (0.0, 0.3, 1.0)]
+    torch.testing.assert_close(changed[0], images, rtol=0, atol=1e-5)
+    assert (changed[1] - images).norm() < (changed[2] - images).norm()
+    assert torch.equal(changed[2], augment(images, seeded()))
+    with pytest.raises(ValueError, match=r"photographs are changed with strength 1 alone, not 0.3"):
+        augment(torch.rand(2, 3, 8, 8), seeded(), 0.3)

@@ -136,7 +136,7 @@ def _trained(training: dict) -> list[str]:
 
 
 def _where(training: dict) -> str:
-    return f"{training['threads']} CPU thread(s)" if training["device"] == "cpu" else f"the device {training['device']!r}"
+    return f"{training['threads']} CPU thread(s)" if training.get("device", "cpu") == "cpu" else f"the device {training['device']!r}"
 
 
 def _limits(training: dict, of_ink: bool) -> str:

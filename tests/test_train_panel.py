@@ -266,7 +266,7 @@ def test_a_diverged_run_is_told_and_its_state_kept(panel, uninterrupted, monkeyp
 
 
 def test_a_folder_that_holds_a_run_is_an_error_to_start_in(panel):
-    open_run(panel.session.folder, "reptile", CONFIG, replace(TRAIN, seed=1))
+    open_run(panel.session.folder, "reptile", CONFIG, replace(TRAIN, seed=1)).save()
     panel.start()
     with pytest.raises(FileExistsError, match="holds a run already"):
         panel.wait(TIMEOUT)

@@ -38,6 +38,7 @@ class EpisodePanel(widgets.VBox):
         self._syncing_thread: int | None = None  # it sets the controls to what the session has; any other is a person who moves them
         self._wanted: dict[str, Callable[[], object]] = {}  # what to do to the session before the next learning; the newest of each kind
         self._lock = threading.Lock()
+        self._tried: set[str] = set()  # kinds of what was wanted and done, well or not, since the controls were last set by the session
         self._failed: Exception | None = None  # what a choice came to that nobody was told of yet
         self._n_asked = self._n_learned = 0  # how many times a learning was asked for, and that count when the last one began
         self.picker = ClassPicker(session, self.choose)
@@ -195,20 +196,20 @@ class EpisodePanel(widgets.VBox):
         """Do to the session what is wanted and not done yet: a newer request cancels a learning, but loses no choice before it."""
         if not self._wanted:
             return
-        done = set()
         try:
             while self._wanted:
                 with self._lock:
                     kind = next(iter(self._wanted))
                     prepare = self._wanted.pop(kind)
-                done.add(kind)
+                self._tried.add(kind)
                 prepare()
         except Exception as error:
             self._failed = error
             raise
         finally:  # after an error the session is what it was, and so the controls must be
             if not self._wanted:
-                self._sync_controls(with_dataset="data set" in done)
+                self._sync_controls(with_dataset="data set" in self._tried)
+                self._tried.clear()
         self._show_episode()
 
     def _sample(self, n_way: int, n_shot: int, n_query: int, seed: int) -> None:

@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# torch on Linux reads this when it first allocates, and asks for large pages: a third of a convolution's time was the kernel handing out
-# small ones.
+# torch on Linux reads this when it first allocates, and asks for large pages: much of the time of large activations is the kernel handing
+# out small ones.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -5,6 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from tyro.conf import Positional
@@ -50,13 +51,20 @@ def export_run(
         **settings["training"],
         "command": training_command(settings),
         "minutes": round(rows[-1]["seconds"] / 60, 1),
-        "best_step": next(row["step"] for row in reversed(rows) if row["best"]),
+        "best_step": _best_step(run, rows),
         "trained_with": settings.get("versions", {"torch": torch.__version__}),
     }
     folder = save_checkpoint(out / name, learner.with_inner_loop(inner_lr, inner_steps), training=training, results=[], card="")
     _refresh(folder, json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     write_text(folder / LOG, "".join(json.dumps(row) + "\n" for row in rows))  # the curve of the training
     print(f"wrote {folder}")
+
+
+def _best_step(run: Path, rows: list[dict]) -> int:
+    """Return the outer step of the best weights, as written with them; of a run before that was done, as logged."""
+    with safetensors.safe_open(run / BEST, "pt") as file:
+        written = (file.metadata() or {}).get("step")
+    return int(written) if written is not None else next(row["step"] for row in reversed(rows) if row["best"])
 
 
 def record_result(folder: Path, result: Evaluation, command: str) -> None:

@@ -85,7 +85,7 @@ class EpisodeSampler:
     n_way: int
     n_shot: int
     n_query: int
-    within_group: bool = False  # all classes of an episode from one group, as large a one as it takes: of Omniglot, one alphabet
+    within_group: bool = False  # all classes of an episode from one group that has enough of them: of Omniglot, from one alphabet
 
     def __post_init__(self):
         for name, least in (("n_way", 2), ("n_shot", 1), ("n_query", 0)):

@@ -56,9 +56,6 @@ class EmbeddingPanel(EpisodePanel):
         except Exception as error:  # a widget's callback has nobody else to tell
             self._show_error(error)
 
-    def _show_episode(self) -> None:
-        """Leave the picture as it is: the new map takes its place when it is computed."""
-
     def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
         self.learning = self.session.learn(inner_lr, inner_steps, on_epoch=lambda epoch: check())
         self.map = self._mapped(check)

@@ -3,7 +3,6 @@
 import html
 import threading
 import time
-from abc import abstractmethod
 from collections.abc import Callable
 
 import ipywidgets as widgets
@@ -75,7 +74,9 @@ class EpisodePanel(widgets.VBox):
                 widgets.Accordion([self.picker], titles=("Choose the classes by hand",)),
             ]
         )
-        # After the links between sliders and boxes: an error that comes at once sets the controls back.
+        self._watch_data_controls()  # after the links between sliders and boxes: an error that comes at once sets the controls back
+
+    def _watch_data_controls(self) -> None:
         self.dataset.observe(lambda change: self._on_dataset(change["new"]), "value")
         self.folder.observe(lambda change: self._on_folder(change["new"].strip()), "value")
         for control in (self.n_way, self.n_shot, self.n_query, self.seed):
@@ -171,13 +172,12 @@ class EpisodePanel(widgets.VBox):
 
     # What the worker does.
 
-    @abstractmethod
     def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
         """Set `learning` to the session's episode learned, show it, and return what to say of it."""
+        raise NotImplementedError
 
-    @abstractmethod
     def _show_episode(self) -> None:
-        """Show the session's episode, which is a new one."""
+        """Show the session's episode, which is a new one, before it is learned."""
 
     def _learn_anew(self, check: Check) -> None:
         asked, inner_loop, started = self._n_asked, self._inner_loop(), time.perf_counter()

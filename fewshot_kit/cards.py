@@ -151,7 +151,8 @@ def _limits(training: dict, of_ink: bool) -> str:
     if not of_ink:
         return "Trained on photographs of one kind of thing: pictures of other things, drawings among them, are outside what it has seen."
     turned = ", turned by multiples of 90 degrees" if training.get("rotations") or training["dataset"] == "omniglot_vinyals" else ""
-    return f"Trained on pen strokes of 1 to 3 pixels{turned}: it is nearly blind to photographs, colour and texture."
+    mirrored = ", as they are and mirrored" if training.get("reflections") else ""
+    return f"Trained on pen strokes of 1 to 3 pixels{turned}{mirrored}: it is nearly blind to photographs, colour and texture."
 
 
 def _measured(results: list[dict]) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from fewshot_kit.images import Preprocessing
 
 ROTATIONS = ("rot000", "rot090", "rot180", "rot270")  # counter-clockwise
+MIRRORED = "mirrored"  # left to right
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +50,14 @@ class ClassImages:
 
     @cached_property
     def groups(self) -> dict[str, tuple[int, ...]]:
-        """Return the class ids of every group: of Omniglot, an alphabet turned one way.
+        """Return the class ids of every group: of Omniglot, an alphabet turned and mirrored one way.
 
-        A group is named by what stands before the first slash of its classes' names, and by their rotation if they have one.
+        A group is named by what stands before the first slash of its classes' names, and by their rotation and mirroring if they have one.
         """
         groups: dict[str, tuple[int, ...]] = {}
         for class_id, name in enumerate(self.class_names):
             first, *others = name.split("/")
-            group = "/".join([first, *(part for part in others[-1:] if part in ROTATIONS)])
+            group = "/".join([first, *(part for part in others[-2:] if part in (*ROTATIONS, MIRRORED))])
             groups[group] = (*groups.get(group, ()), class_id)
         return groups
 
@@ -91,4 +92,12 @@ class ClassImages:
         images = torch.cat([torch.rot90(images, turns, dims=(-2, -1)) for images in of_classes for turns in range(4)])
         counts = tuple(count for count in self.counts for _ in ROTATIONS)
         names = tuple(f"{name}/{rotation}" for name in self.class_names for rotation in ROTATIONS)
+        return replace(self, images=images, counts=counts, class_names=names)
+
+    def with_reflections(self) -> "ClassImages":
+        """Make every class two: as it is, and mirrored left to right."""
+        of_classes = self.images.split(self.counts)
+        images = torch.cat([side for images in of_classes for side in (images, images.flip(-1))])
+        counts = tuple(count for count in self.counts for _ in range(2))
+        names = tuple(name for original in self.class_names for name in (original, f"{original}/{MIRRORED}"))
         return replace(self, images=images, counts=counts, class_names=names)

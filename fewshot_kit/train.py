@@ -43,6 +43,7 @@ class TrainConfig:
     augment: bool = True  # training images are changed at random (fewshot_kit/augment.py)
     augment_strength: float = 1.0  # how far, of ink
     rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
+    reflections: bool = False  # every training class also mirrored: twice the classes
     n_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
     n_shot: int = 1
     n_query: int = 5  # a class, in validation
@@ -69,7 +70,8 @@ class Run:
         self.folder, self.learner_name, self.config = folder, learner_name, config
         self.learner = learner.to(pick_device(config.device))
         dataset = load_dataset(config.dataset, "train", preprocessing=learner.preprocessing, samples_per_class=config.samples_per_class)
-        self.dataset = dataset.with_rotations() if config.rotations else dataset
+        dataset = dataset.with_rotations() if config.rotations else dataset
+        self.dataset = dataset.with_reflections() if config.reflections else dataset
         self.validation = self._sampler("val")
         self.learner.begin_training(self.dataset)
         self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
@@ -209,14 +211,8 @@ def _truncate_log(path: Path, step: int) -> None:
     """Drop the lines that a killed run wrote after its last saved state, and one that was cut short."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(path, "".join(line for line in lines if _step_of(line) <= step))
-
-
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return math.inf
+        whole = [line for line in lines if line.endswith("}\n")]
+        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_evaluation: Callable[[dict], None] | None = None) -> bool:

@@ -124,6 +124,15 @@ def test_rotations_are_classes_of_their_own():
         assert np.array_equal(turned.of_class(4 * class_id + turns).numpy(), expected)
 
 
+def test_mirror_images_are_classes_of_their_own():
+    ramped = ramp((2, 1))
+    mirrored = ramped.with_reflections()
+    assert mirrored.class_names == ("a", "a/mirrored", "b", "b/mirrored") and mirrored.counts == (2, 2, 1, 1)
+    for class_id in range(2):
+        assert torch.equal(mirrored.of_class(2 * class_id), ramped.of_class(class_id))
+        assert np.array_equal(mirrored.of_class(2 * class_id + 1).numpy(), np.flip(ramped.of_class(class_id).numpy(), axis=-1))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -51,6 +51,9 @@ def test_a_group_is_turned_one_way():
     dataset = replace(numbered_images((5,) * 4), class_names=("a/1", "a/2", "b/1", "b/2")).with_rotations()
     assert dataset.groups.keys() == {f"{group}/{turn}" for group in "ab" for turn in ("rot000", "rot090", "rot180", "rot270")}
     assert [dataset.class_names[i] for i in dataset.groups["b/rot090"]] == ["b/1/rot090", "b/2/rot090"]
+    mirrored = dataset.with_reflections()
+    assert [mirrored.class_names[i] for i in mirrored.groups["b/rot090/mirrored"]] == ["b/1/rot090/mirrored", "b/2/rot090/mirrored"]
+    assert mirrored.groups["b/rot090"] == tuple(2 * i for i in dataset.groups["b/rot090"])
 
 
 def test_the_same_seed_gives_the_same_episode():

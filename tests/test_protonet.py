@@ -1,6 +1,7 @@
 """Prototypical Networks against the paper's formulas, written out directly."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,6 +45,31 @@ def test_the_meta_gradient_is_that_of_the_paper_s_loss(norm):
     for theta, p in zip(learner.network.backbone.parameters(), network.backbone.parameters(), strict=True):
         assert p.grad.abs().max() > 1e-9
         torch.testing.assert_close(theta.grad, p.grad, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n_shot", "n_query", "n_turns"), [(1, 2, 3), (2, 4, 3), (3, 3, 2)])
+def test_taking_turns_is_the_mean_of_the_tasks_in_which_each_image_is_support_once(n_shot, n_query, n_turns):
+    learner, (task,) = tiny(train_shot=n_shot, train_query=n_query, take_turns=True), episodes(n_way=4, n_shot=n_shot, n_query=n_query)
+    images = [part.images.unflatten(0, (4, -1)) for part in (task.support, task.query)]
+    images, network = torch.cat(images, dim=1), copy.deepcopy(learner.network)
+    in_support, losses = [], []
+    for turn in range(n_turns):
+        support = range(n_shot * turn, n_shot * (turn + 1))
+        query = [i for i in range(n_shot + n_query) if i not in support]
+        in_support += support
+        parts = (replace(part, images=images[:, i].flatten(0, 1)) for part, i in ((task.support, list(support)), (task.query, query)))
+        losses.append(query_loss(network, replace(task, **dict(zip(("support", "query"), parts, strict=True)))))
+    assert in_support == list(range(n_shot + n_query))
+    expected = sum(losses) / n_turns
+    expected.backward()
+    assert learner.accumulate_meta_grad([task]) == pytest.approx(expected.item())
+    for theta, p in zip(learner.network.backbone.parameters(), network.backbone.parameters(), strict=True):
+        torch.testing.assert_close(theta.grad, p.grad, rtol=1e-7, atol=1e-12)
+
+
+def test_turns_that_do_not_come_out_even_are_an_error():
+    with pytest.raises(ValueError, match="train_query must be a multiple of train_shot, but 3 is none of 2"):
+        ProtoNetConfig(train_shot=2, train_query=3, take_turns=True)
 
 
 def test_meta_gradients_add_up_to_what_is_there_already():

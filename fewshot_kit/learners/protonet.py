@@ -21,9 +21,14 @@ class ProtoNetConfig(EmbeddingConfig):
     train_shot: int = 1
     train_query: int = 5  # a class
     meta_batch_size: int = 1  # tasks an outer step
+    take_turns: bool = False  # every image of a task is support once and query otherwise: (shot + query) / shot tasks for one embedding
 
     def __post_init__(self):
         check_at_least(self, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
+        if self.take_turns and self.train_query % self.train_shot:
+            raise ValueError(
+                f"to take turns, train_query must be a multiple of train_shot, but {self.train_query} is none of {self.train_shot}"
+            )
 
 
 class ProtoNet(EmbeddingLearner):
@@ -47,9 +52,11 @@ class ProtoNet(EmbeddingLearner):
         for episode in episodes:
             episode = episode.to(self.device)
             images = torch.cat([episode.support.images, episode.query.images])
-            support, query = self.embed(images).split([len(episode.support), len(episode.query)])
-            prototypes = self.centres(support.unsqueeze(0), episode.support.labels, episode.n_way)
-            loss = F.cross_entropy(self.scores(query.unsqueeze(0), prototypes).squeeze(0), episode.query.labels) / len(episodes)
+            support, query = (part.unsqueeze(0) for part in self.embed(images).split([len(episode.support), len(episode.query)]))
+            if self.config.take_turns:
+                support, query = turns(support.squeeze(0), query.squeeze(0), episode.n_way)
+            scores = self.scores(query, self.centres(support, episode.support.labels, episode.n_way))
+            loss = F.cross_entropy(scores.flatten(0, 1), episode.query.labels.repeat(len(scores))) / len(episodes)
             loss.backward()
             total_loss += loss.item()
         return total_loss
@@ -59,3 +66,15 @@ class ProtoNet(EmbeddingLearner):
         config = self.config
         sampler = EpisodeSampler(dataset, config.train_way, config.train_shot, config.train_query)
         return [sampler.sample(generator) for _ in range(config.meta_batch_size)]
+
+
+def turns(support: Tensor, query: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
+    """Make one task (shot + query) / shot tasks, in which every image is support once.
+
+    Features `support` (n_way * shot, d) and `query` (n_way * query, d) are ordered by class; the tasks' are (tasks, n_way * shot, d)
+    and (tasks, n_way * query, d), the given ones first.
+    """
+    of_classes = torch.cat([part.unflatten(0, (n_way, -1)) for part in (support, query)], dim=1)  # (n_way, shot + query, d)
+    shot = len(support) // n_way
+    rolled = torch.stack([of_classes.roll(-start, dims=1) for start in range(0, of_classes.shape[1], shot)])
+    return rolled[:, :, :shot].flatten(1, 2), rolled[:, :, shot:].flatten(1, 2)

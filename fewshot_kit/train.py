@@ -169,7 +169,8 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
     if has_begun(folder):
         if not resume:
             raise FileExistsError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out")
-        _check_same_settings(folder, settings)
+        defaults = {"hyper_parameters": dataclasses.asdict(type(learner_config)()), "training": dataclasses.asdict(TrainConfig())}
+        _check_same_settings(folder, settings, defaults)
         run.restore()
     distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
     if distributed.rank() == 0:
@@ -196,10 +197,12 @@ def _copy_weights(checkpoint: Checkpoint, learner: Learner) -> None:
     mine.load_state_dict(other.state_dict())
 
 
-def _check_same_settings(folder: Path, settings: dict) -> None:
+def _check_same_settings(folder: Path, settings: dict, defaults: dict) -> None:
     saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    for part in settings:
-        before, now = saved.get(part), settings[part]
+    for part, now in settings.items():
+        before = saved.get(part)
+        if isinstance(before, dict):  # a setting that is younger than the run was what is its default now
+            before = defaults[part] | before
         if before != json.loads(json.dumps(now)):
             changed = [k for k in now if before.get(k) != now[k]] if isinstance(now, dict) and isinstance(before, dict) else [part]
             raise ValueError(

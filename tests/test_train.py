@@ -128,6 +128,13 @@ def test_pictures_are_prepared_as_the_network_wants_them(tmp_path):
     assert shapes == [(1, 20, 20)]
 
 
+def test_rotations_and_reflections_are_more_classes_to_train_on(tmp_path):
+    settings = [{"rotations": r, "reflections": m} for r in (False, True) for m in (False, True)]
+    runs = [begin(tmp_path / str(i), **changes) for i, changes in enumerate(settings)]
+    assert [len(run.dataset) for run in runs] == [10, 20, 40, 80]
+    assert all(len(run.validation.dataset) == 10 for run in runs)
+
+
 def test_the_outer_rate_falls_along_a_cosine_to_a_tenth(tmp_path):
     run, rates = begin(tmp_path / "run"), []
     for run.step in range(13):
@@ -331,6 +338,17 @@ def test_resuming_under_other_settings_is_refused_with_their_names(tmp_path, lea
     begin(tmp_path / "run").save()
     with pytest.raises(ValueError, match=f"begun with another {named}; resume with the same settings"):
         begin(tmp_path / "run", learner, resume=True, **changes)
+
+
+def test_a_run_begun_before_a_setting_was_added_goes_on_with_its_default(tmp_path):
+    begin(tmp_path / "run").save()
+    config = tmp_path / "run" / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    del settings["training"]["reflections"], settings["hyper_parameters"]["meta_batch_size"]
+    config.write_text(json.dumps(settings), encoding="utf-8")
+    begin(tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="begun with another reflections; resume"):
+        begin(tmp_path / "run", resume=True, reflections=True)
 
 
 # --- runs that go wrong ---

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from demo import write_pictures
+from panels import TIMEOUT, press, settle, tree
 from PIL import Image
 from synthetic import NETWORK, same_state
 
@@ -24,7 +25,6 @@ from fewshot_kit.widgets import EmbeddingPanel, embedding_panel
 from fewshot_kit.widgets.episode_panel import EVALUATION_EPISODES, OWN_FOLDER
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-TIMEOUT = 120
 
 
 def metric_session(dataset: str = "characters", name: str = "protonet", **settings) -> DemoSession:
@@ -40,22 +40,6 @@ def panel() -> Iterator[EmbeddingPanel]:
     yield panel
     panel.worker.stop()
     panel.worker.wait(TIMEOUT)
-
-
-def settle(panel: EmbeddingPanel) -> None:
-    panel.worker.wait(TIMEOUT)
-    assert "Error" not in panel.status.value, panel.status.value
-
-
-def press(button: widgets.Button) -> None:
-    for handler in button._click_handlers.callbacks:  # `click()` would swallow their exceptions
-        handler(button)
-
-
-def tree(widget: widgets.Widget) -> Iterator[widgets.Widget]:
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from tree(child)
 
 
 class Gate:

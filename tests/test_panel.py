@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from demo import bad_folders, demo_session, uploaded, write_pictures
+from panels import TIMEOUT, press, settle, tree
 from PIL import Image
 from synthetic import same_state
 
@@ -19,7 +20,6 @@ from fewshot_kit.widgets import FewShotPanel
 from fewshot_kit.widgets.episode_panel import EVALUATION_EPISODES, OWN_FOLDER
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-TIMEOUT = 60
 SCRIPT = "<script>alert(1)</script>"
 COUNTED = ("n_way", "n_shot", "n_query", "seed")
 
@@ -32,29 +32,12 @@ def panel() -> Iterator[FewShotPanel]:
     panel.worker.wait(TIMEOUT)
 
 
-def settle(panel: FewShotPanel) -> None:
-    panel.worker.wait(TIMEOUT)
-    assert "Error" not in panel.status.value, panel.status.value
-
-
 def probabilities(panel: FewShotPanel) -> torch.Tensor:
     return panel.learning.epochs[-1].probabilities
 
 
-def tree(widget: widgets.Widget) -> Iterator[widgets.Widget]:
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from tree(child)
-
-
 def size(image: widgets.Image) -> tuple[int, int]:
     return Image.open(io.BytesIO(image.value)).size
-
-
-def press(button: widgets.Button) -> None:
-    """Run a button's handlers; `click()` would swallow their exceptions."""
-    for handler in button._click_handlers.callbacks:
-        handler(button)
 
 
 def png_of(picture: np.ndarray) -> bytes:

@@ -32,7 +32,10 @@ class ProtoNetConfig(EmbeddingConfig):
 
 
 class ProtoNet(EmbeddingLearner):
-    """Prototypical Networks (Snell et al. 2017). Nothing is fine-tuned: the prototypes are all there is to learn of new classes."""
+    """Prototypical Networks (Snell et al. 2017). Nothing is fine-tuned: the prototypes are all there is to learn of new classes.
+
+    Beyond the paper: `take_turns`, off unless asked for.
+    """
 
     config: ProtoNetConfig
 

@@ -168,6 +168,15 @@ def test_eight_runs_differ_in_color_and_in_marker():
     assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == 8
 
 
+def test_many_runs_of_long_names_differ_and_their_legend_stays_in_the_picture():
+    runs = [(f"protonet-omniglot_vinyals-5way-1shot-WIDE{i}", curves(3, every=100_000, seed=i)) for i in range(20)]
+    figure = plots.curves_figure(runs)
+    plots.png(figure)
+    assert len({(line.get_color(), line.get_marker()) for line in figure.axes[1].lines}) == 20
+    outside = figure.legends[0].get_window_extent()
+    assert outside.x0 >= 0 and outside.x1 <= figure.bbox.x1 and outside.y0 >= 0
+
+
 def test_the_training_loss_of_one_run_does_not_flatten_the_validation_losses_of_several():
     high = {**curves(3), "train_loss": np.array([50.0, 40.0, 30.0])}
     tops = [plots.curves_figure(runs).axes[0].get_ylim()[1] for runs in ([("high", high)], [("high", high), ("run", curves(3))])]

@@ -13,7 +13,7 @@ from fewshot_kit.plots.basics import shorten
 
 # Told apart by the colour-blind (Okabe and Ito 2008; without their yellow, too pale on white), and by the marker.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#56b4e9", "#e69f00", "#7f7f7f")
-MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*Xh"  # one more than colours: the ninth run has the first colour and another marker
 MAX_MARKERS = 30  # a curve
 Curves = Mapping[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def curves_figure(runs: Sequence[tuple[str, Curves]], n_steps: int | None = None
         style = {"color": color, "marker": marker, "markersize": 4, "markevery": max(1, len(curves["step"]) // MAX_MARKERS)}
         _draw_losses(loss, curves, style)
         _draw_accuracy(accuracy, curves, style)
-        handles.append(Line2D([], [], **style, label=f"{shorten(name, 34)}: {_best(curves)}"))
+        handles.append(Line2D([], [], **style, label=f"{shorten(name, 28)}: {_best(curves)}"))
     kinds = [Line2D([], [], color="#374151", linestyle=line, label=label) for line, label in (("-", "validation"), ("--", "training"))]
     loss.legend(handles=kinds, loc="lower right", bbox_to_anchor=(1.02, 0.99), ncols=2, fontsize=8, frameon=False, borderpad=0.3)
     _frame(loss, max(n_steps or 1, *_last_steps(runs)), _loss_limits(runs))

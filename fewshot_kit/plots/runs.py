@@ -13,7 +13,7 @@ from fewshot_kit.plots.basics import shorten
 
 # Told apart by the colour-blind (Okabe and Ito 2008; without their yellow, too pale on white), and by the marker.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#56b4e9", "#e69f00", "#7f7f7f")
-MARKERS = "osD^vP*Xh"  # one more than colours: the ninth run has the first colour and another marker
+MARKERS = "osD^vP*X<"  # one more than colours: the ninth run has the first colour and another marker
 MAX_MARKERS = 30  # a curve
 Curves = Mapping[str, np.ndarray]
 

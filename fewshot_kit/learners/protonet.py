@@ -55,9 +55,8 @@ class ProtoNet(EmbeddingLearner):
         for episode in episodes:
             episode = episode.to(self.device)
             images = torch.cat([episode.support.images, episode.query.images])
-            support, query = (part.unsqueeze(0) for part in self.embed(images).split([len(episode.support), len(episode.query)]))
-            if self.config.take_turns:
-                support, query = turns(support.squeeze(0), query.squeeze(0), episode.n_way)
+            parts = self.embed(images).split([len(episode.support), len(episode.query)])
+            support, query = turns(*parts, episode.n_way) if self.config.take_turns else (part.unsqueeze(0) for part in parts)
             scores = self.scores(query, self.centres(support, episode.support.labels, episode.n_way))
             loss = F.cross_entropy(scores.flatten(0, 1), episode.query.labels.repeat(len(scores))) / len(episodes)
             loss.backward()

@@ -174,7 +174,7 @@ class EpisodePanel(widgets.VBox):
 
     def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
         """Set `learning` to the session's episode learned, show it, and return what to say of it."""
-        raise NotImplementedError
+        raise NotImplementedError  # not an abstract method: a widget's metaclass is that of traitlets, which enforces none
 
     def _show_episode(self) -> None:
         """Show the session's episode, which is a new one, before it is learned."""

@@ -1,7 +1,13 @@
-"""Shared fixtures."""
+"""Shared fixtures, and one thread for every process of the tests."""
+
+import os
 
 import pytest
 import torch
+
+# For the kernels, servers and commands that the tests start: they run side by side, and teams of threads would wait for one another
+# (a notebook that evaluates takes several times as long).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
@@ -11,7 +17,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    torch.set_num_threads(1)  # the tests' tensors are so small that threads cost more than they give
+    torch.set_num_threads(1)  # here torch has read its environment before
 
 
 @pytest.fixture(scope="session")

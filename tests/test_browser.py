@@ -55,7 +55,7 @@ def jupyter_environment(home: Path) -> dict[str, str]:
     (config / "page_config.json").write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
     folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
     folders |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-    return {**os.environ, **{name: str(home / folder) for name, folder in folders.items()}, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **{name: str(home / folder) for name, folder in folders.items()}}
 
 
 @contextmanager

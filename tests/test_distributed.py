@@ -1,6 +1,5 @@
 """Two processes on one machine train the weights of one process."""
 
-import os
 import subprocess
 import sys
 
@@ -17,8 +16,7 @@ TRAIN = [
 
 
 def run(*command: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, timeout=240)
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=240)
 
 
 def torchrun(*arguments: str) -> subprocess.CompletedProcess:

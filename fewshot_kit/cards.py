@@ -53,6 +53,7 @@ def export_run(
         "minutes": round(rows[-1]["seconds"] / 60, 1),
         "best_step": _best_step(run, rows),
         "trained_with": settings.get("versions", {"torch": torch.__version__}),
+        "start": settings.get("start"),
     }
     folder = save_checkpoint(out / name, learner.with_inner_loop(inner_lr, inner_steps), training=training, results=[], card="")
     _refresh(folder, json.loads((folder / CONFIG).read_text(encoding="utf-8")))
@@ -129,18 +130,37 @@ def render_card(name: str, config: dict) -> str:
 
 
 def _trained(training: dict) -> list[str]:
-    samples = training.get("samples_per_class")
+    dataset = DATASETS.get(training["dataset"], training["dataset"])
+    if training.get("samples_per_class"):
+        dataset += f"; {training['samples_per_class']} pictures a class"
     return [
         "## Training",
         "",
-        f"{DATASETS.get(training['dataset'], training['dataset'])}{f'; {samples} pictures a class' if samples else ''}. "
-        f"Seed {training['seed']}, {training['minutes']} minutes on {_where(training)}, "
-        f"torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, the best of the validation episodes "
-        f"({training['n_way']}-way {training['n_shot']}-shot).",
+        f"{dataset}. {_how_long(training)}",
         "",
         f"    {training['command']}",
         "",
+        *_started(training.get("start")),
     ]
+
+
+def _started(start: dict | None) -> list[str]:
+    """Say where the first weights came from, and theirs, and so on."""
+    if start is None:
+        return []
+    training = start["training"]
+    where = f"It went on from the weights of `{start['name']}` with the sha256 `{start['sha256']}`"
+    if not training.get("command"):
+        return [f"{where}.", ""]
+    return [f"{where}. {_how_long(training)}", "", f"    {training['command']}", "", *_started(training.get("start"))]
+
+
+def _how_long(training: dict) -> str:
+    return (
+        f"Seed {training['seed']}, {training['minutes']} minutes on {_where(training)}, "
+        f"torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, the best of the validation episodes "
+        f"({training['n_way']}-way {training['n_shot']}-shot)."
+    )
 
 
 def _where(training: dict) -> str:

@@ -162,6 +162,22 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
     return Checkpoint(folder.name, folder, learner.to(device).eval(), config, card.read_text(encoding="utf-8") if card.is_file() else "")
 
 
+def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
+    """Copy a checkpoint's weights into `learner`, and return where they came from: its name, its sha256 and its training.
+
+    All weights of a learner of the same kind, else those of the network. Raises ValueError if the networks differ.
+    """
+    theirs = checkpoint.learner
+    if theirs.config.network != learner.config.network:
+        raise ValueError(
+            f"start_from: {checkpoint.name} has the network {theirs.config.network}, but {learner.config.network} is to be trained; "
+            f"choose another checkpoint, or the same width, norm, stride, channels and size"
+        )
+    mine, other = (learner, theirs) if type(theirs) is type(learner) else (learner.network, theirs.network)
+    mine.load_state_dict(other.state_dict())
+    return {"name": checkpoint.name, **{key: checkpoint.config[key] for key in ("sha256", "training")}}
+
+
 def _find(name_or_folder: str | Path) -> Path:
     given = Path(name_or_folder)
     is_name = str(name_or_folder) == given.name  # nothing that leads out of pretrained/

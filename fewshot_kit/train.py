@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fewshot_kit import distributed
 from fewshot_kit.augment import augment
-from fewshot_kit.checkpoints import Checkpoint, atomic_file, build_learner, load_checkpoint, save_tensors, write_text
+from fewshot_kit.checkpoints import atomic_file, build_learner, load_checkpoint, save_tensors, start_from, write_text
 from fewshot_kit.datasets import load_dataset
 from fewshot_kit.devices import pick_device
 from fewshot_kit.engines import torch_threads
@@ -163,8 +163,7 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
     settings = {"learner": learner_name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
     torch.manual_seed(config.seed)
     learner = build_learner(learner_name, settings["hyper_parameters"])
-    if config.start_from is not None:
-        _copy_weights(load_checkpoint(config.start_from), learner)
+    start = None if config.start_from is None else start_from(load_checkpoint(config.start_from), learner)
     run = Run(folder, learner_name, learner, config)
     if has_begun(folder):
         if not resume:
@@ -175,7 +174,8 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
     distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
     if distributed.rank() == 0:
         if not has_begun(folder):  # what lies there may be a first try that ended before its first step
-            write_text(folder / CONFIG, json.dumps({**settings, "versions": {"torch": torch.__version__}}, indent=2) + "\n")
+            record = {**settings, "start": start, "versions": {"torch": torch.__version__}}
+            write_text(folder / CONFIG, json.dumps(record, indent=2) + "\n")
         _truncate_log(folder / LOG, run.step)
     return run
 
@@ -183,18 +183,6 @@ def open_run(folder: str | Path, learner_name: str, learner_config, config: Trai
 def has_begun(folder: Path) -> bool:
     """Say whether a run was saved there, so that it can be resumed."""
     return (folder / CONFIG).is_file() and (folder / LAST).is_file()
-
-
-def _copy_weights(checkpoint: Checkpoint, learner: Learner) -> None:
-    """Take over the checkpoint's weights: all of a learner of the same kind, else those of the network."""
-    theirs = checkpoint.learner
-    if theirs.config.network != learner.config.network:
-        raise ValueError(
-            f"start_from: {checkpoint.name} has the network {theirs.config.network}, but {learner.config.network} is to be trained; "
-            f"choose another checkpoint, or the same width, norm, stride, channels and size"
-        )
-    mine, other = (learner, theirs) if type(theirs) is type(learner) else (learner.network, theirs.network)
-    mine.load_state_dict(other.state_dict())
 
 
 def _check_same_settings(folder: Path, settings: dict, defaults: dict) -> None:

@@ -27,13 +27,16 @@ def noisy_can_be_trained_on(monkeypatch):
     monkeypatch.setattr(command_line, "dataset_splits", lambda name: ("train", "val", "test"))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def trained(folder: Path, config: TrainConfig) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_module, "load_dataset", lambda name, split, preprocessing, samples_per_class=None: noisy_images())
-        run = open_run(tmp_path_factory.mktemp("runs") / "run", "reptile", CONFIG, TRAIN)
-        train(run)
-        return run.folder
+        train(open_run(folder, "reptile", CONFIG, config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return trained(tmp_path_factory.mktemp("runs") / "run", TRAIN)
 
 
 @pytest.fixture
@@ -75,6 +78,27 @@ def test_an_exported_run_brings_its_log_along(run, folder):
     assert (folder / LOG).read_text(encoding="utf-8") == (run / LOG).read_text(encoding="utf-8")
     export_run(run, folder.name, out=folder.parent)  # again, in its place
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", LOG, "model.safetensors"]
+
+
+def test_a_card_names_the_weights_that_a_training_went_on_from(run, folder):
+    # The checkpoint is improved in its place, twice: what its name stood for before is still told.
+    earlier = [config_of(folder)]
+    for seed in (1, 2):
+        longer = trained(folder.parent / f"run {seed}", replace(TRAIN, start_from=str(folder), seed=seed))
+        export_run(longer, folder.name, out=folder.parent)
+        earlier.append(config_of(folder))
+    start = earlier[2]["training"]["start"]
+    assert start == {"name": folder.name, "sha256": earlier[1]["sha256"], "training": earlier[1]["training"]}
+    assert start["training"]["start"] == {"name": folder.name, "sha256": earlier[0]["sha256"], "training": earlier[0]["training"]}
+    commands = [line.strip() for line in card_of(folder).splitlines() if line.startswith("    python -m fewshot_kit train")]
+    assert commands == [config["training"]["command"] for config in reversed(earlier)] and len(set(commands)) == 3
+    assert re.findall(r"with the sha256 `(\w+)`", card_of(folder)) == [earlier[1]["sha256"], earlier[0]["sha256"]]
+
+
+def test_a_start_of_unknown_training_is_named_alone(folder):
+    config = config_of(folder)
+    config["training"]["start"] = {"name": "mine", "sha256": "abc", "training": {}}
+    assert "\n\nIt went on from the weights of `mine` with the sha256 `abc`.\n\n## " in render_card(folder.name, config)
 
 
 def test_a_run_without_weights_is_not_exported(tmp_path):
@@ -149,5 +173,5 @@ def test_the_printed_command_repeats_the_training(learner, training, monkeypatch
 
 def test_the_command_of_a_card_is_the_one_of_its_run(run, folder, monkeypatch, capsys):
     saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    assert saved.pop("versions").keys() == {"torch"}
+    assert saved.pop("versions").keys() == {"torch"} and saved.pop("start") is None
     assert parsed_by_the_command_line(config_of(folder)["training"]["command"], monkeypatch) == saved

@@ -1,0 +1,53 @@
+"""Every command that README, a notebook or a card shows can be typed: the command line takes all its words."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from fewshot_kit import __main__ as command_line
+
+ROOT = Path(__file__).parents[1]
+COMMAND = re.compile(r"python -m fewshot_kit ((?:train|evaluate|export|list)\b[^`\n]*)")
+
+
+def texts(notebook: Path) -> Iterator[str]:
+    """Yield what a reader of a notebook sees beside its code: prose, and what the cells have shown."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            yield cell.source
+        else:
+            yield from (output["text"] for output in cell.outputs if output.output_type == "stream")
+            for output in cell.outputs:
+                yield from (str(text) for kind, text in output.get("data", {}).items() if kind in ("text/markdown", "text/plain"))
+
+
+def shown() -> Iterator[tuple[str, str]]:
+    """Yield (file, command) for every full command; one with a word to be filled in is none."""
+    for path in (ROOT / "README.md", *sorted((ROOT / "pretrained").glob("*/README.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))):
+        for text in texts(path) if path.suffix == ".ipynb" else [path.read_text(encoding="utf-8")]:
+            for command in COMMAND.findall(text):
+                if "<" not in command and "..." not in command and len(command.split()) > 1 | (command == "list"):
+                    yield str(path.relative_to(ROOT)), command
+
+
+COMMANDS = sorted(set(shown()))
+
+
+@pytest.mark.parametrize("command", sorted({command for _, command in COMMANDS}))
+def test_the_command_line_takes_every_word_of_it(command, monkeypatch, tmp_path, capsys):
+    def understood(*_arguments, **_settings):
+        raise ValueError("understood")
+
+    for name in ("open_run", "load_checkpoint", "list_checkpoints"):  # what train, evaluate and list do first
+        monkeypatch.setattr(command_line, name, understood)
+    monkeypatch.chdir(tmp_path)  # where there is no run to be exported
+    assert command_line.main(shlex.split(command, comments=True)) == 1  # a word it does not know ends in SystemExit
+    assert re.search("understood|holds no best.safetensors: train a run there first", capsys.readouterr().err)
+
+
+def test_they_are_found_in_readme_notebooks_and_cards():
+    assert {Path(file).parts[0] for file, _ in COMMANDS} == {"README.md", "notebooks", "pretrained"}

@@ -1,5 +1,7 @@
 """Two dimensions for a picture of an embedding, by PCA or t-SNE, and where an episode's images and centres lie in them."""
 
+import importlib
+import threading
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -63,8 +65,15 @@ def project(features: np.ndarray, method: str = "pca", seed: int = 0, start: np.
     return places if start is None else laid_on(places, start)
 
 
+def get_tsne_ready() -> threading.Thread:
+    """Import what t-SNE needs in a thread of its own: it takes a second or two, in which a person looks at the first picture."""
+    thread = threading.Thread(target=importlib.import_module, args=("sklearn.manifold",), daemon=True)
+    thread.start()
+    return thread
+
+
 def _tsne(features: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarray:
-    from sklearn.manifold import TSNE  # takes seconds to import, and only this picture needs it
+    from sklearn.manifold import TSNE  # not above: see get_tsne_ready
 
     n = len(features)
     mean, axes, _ = _principal_axes(features, min(TSNE_COMPONENTS, n, features.shape[1]))

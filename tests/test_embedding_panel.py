@@ -3,6 +3,8 @@
 import copy
 import io
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -112,6 +114,23 @@ def test_tsne_does_not_block_and_the_old_picture_stays(panel, monkeypatch):
     panel.method.value = "pca"
     settle(panel)
     assert panel.map_image.value == asked
+
+
+def test_what_tsne_needs_is_imported_while_the_first_picture_is_looked_at():
+    code = """
+import sys, threading, time
+from fewshot_kit.session import DemoSession
+from fewshot_kit.widgets import EmbeddingPanel
+session = DemoSession("protonet-omniglot_vinyals-5way-1shot-augmented", "characters", device="cpu")
+assert "sklearn.manifold" not in sys.modules
+panel = EmbeddingPanel(session)
+assert panel.map.method == "pca"
+while any(thread.daemon and thread.name.endswith("(import_module)") for thread in threading.enumerate()):
+    time.sleep(0.01)
+assert "sklearn.manifold" in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+    assert run.returncode == 0, run.stderr
 
 
 def test_more_shots_go_on_from_the_tsne_on_show(panel):

@@ -5,7 +5,7 @@ import threading
 import ipywidgets as widgets
 
 from fewshot_kit import plots
-from fewshot_kit.projection import EmbeddingMap, Pool, episode_pool, map_embedding
+from fewshot_kit.projection import EmbeddingMap, Pool, episode_pool, get_tsne_ready, map_embedding
 from fewshot_kit.session import DemoSession
 from fewshot_kit.widgets.controls import int_slider, numbered
 from fewshot_kit.widgets.episode_panel import COUNTED, Check, EpisodePanel
@@ -38,6 +38,7 @@ class EmbeddingPanel(EpisodePanel):
         ]
         self._name_parts("map_image", "status", "result")
         self._learn_anew(lambda: None)
+        get_tsne_ready()
 
     def _map_controls(self) -> widgets.HBox:
         self.method = widgets.ToggleButtons(options=METHODS, style={"button_width": "80px"}, layout=widgets.Layout(width="306px"))

@@ -30,7 +30,7 @@ def shown() -> Iterator[tuple[str, str]]:
     for path in (ROOT / "README.md", *sorted((ROOT / "pretrained").glob("*/README.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))):
         for text in texts(path) if path.suffix == ".ipynb" else [path.read_text(encoding="utf-8")]:
             for command in COMMAND.findall(text):
-                if "<" not in command and "..." not in command and len(command.split()) > 1 | (command == "list"):
+                if "<" not in command and "..." not in command and (command == "list" or len(command.split()) > 1):
                     yield str(path.relative_to(ROOT)), command
 
 

@@ -14,13 +14,13 @@ import time
 
 import torch
 
-from fewshot_kit.datasets import load_dataset
-from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.data.datasets import load_dataset
+from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.data.images import to_float
 from fewshot_kit.evaluate import Interval, evaluate
-from fewshot_kit.images import to_float
 from fewshot_kit.learners import LEARNERS, Learner
-from fewshot_kit.models import Conv4Config
-from fewshot_kit.train import TrainConfig, open_run
+from fewshot_kit.networks.conv4 import Conv4Config
+from fewshot_kit.training.train import TrainConfig, open_run
 
 NETWORK = Conv4Config(channels=3, size=42)
 # Each batch is of 120 images.

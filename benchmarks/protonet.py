@@ -11,11 +11,11 @@ import os
 
 import torch
 
-from fewshot_kit.checkpoints import load_checkpoint
-from fewshot_kit.datasets import load_dataset
-from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.data.datasets import load_dataset
+from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners import Learner
+from fewshot_kit.training.checkpoints import load_checkpoint
 
 
 def slow(learner: Learner) -> Learner:

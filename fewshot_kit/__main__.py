@@ -10,16 +10,16 @@ import tyro
 from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
-from fewshot_kit.cards import export_run, record_result
-from fewshot_kit.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, read_config, write_text
-from fewshot_kit.datasets import dataset_splits, load_dataset
-from fewshot_kit.devices import pick_device
-from fewshot_kit.distributed import process_group, rank
-from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.data.datasets import dataset_splits, load_dataset
+from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, describe_mode, evaluate
 from fewshot_kit.learners import LEARNERS
-from fewshot_kit.runs import describe_row
-from fewshot_kit.train import TrainConfig, finish, open_run, train
+from fewshot_kit.networks.devices import pick_device
+from fewshot_kit.training.cards import export_run, record_result
+from fewshot_kit.training.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, read_config, write_text
+from fewshot_kit.training.distributed import process_group, rank
+from fewshot_kit.training.runs import describe_row
+from fewshot_kit.training.train import TrainConfig, finish, open_run, train
 
 
 def train_command(learner_name: str, config_class: type) -> Callable[..., None]:

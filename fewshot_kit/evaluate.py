@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_kit.episodes import Episode, EpisodeSampler
+from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Learner
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.episodes import Episode, EpisodeSampler
-from fewshot_kit.images import Preprocessing
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import Episode, EpisodeSampler
+from fewshot_kit.data.images import Preprocessing
 from fewshot_kit.learners import Reptile, ReptileConfig
-from fewshot_kit.models import Conv4Config
+from fewshot_kit.networks.conv4 import Conv4Config
 
 SIZE = 18  # the last block sees 2 x 2: of a single value group norm would leave nothing
 NETWORK = Conv4Config(width=8, size=SIZE)

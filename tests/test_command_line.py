@@ -13,13 +13,13 @@ import torch
 from synthetic import noisy_images, tiny_reptile
 
 from fewshot_kit import __main__ as command_line
-from fewshot_kit import checkpoints
-from fewshot_kit import train as train_module
 from fewshot_kit.__main__ import main
-from fewshot_kit.checkpoints import load_checkpoint, save_checkpoint
-from fewshot_kit.datasets import load_dataset
-from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.data.datasets import load_dataset
+from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
+from fewshot_kit.training import checkpoints
+from fewshot_kit.training import train as train_module
+from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
 
 TRAINING = {"dataset": "noisy", "seed": 0, "minutes": 0.1, "threads": 1, "best_step": 4, "n_way": 3, "n_shot": 1, "command": "python"}
 QUICK = ["--dataset", "digits", "--n-way", "3", "--n-query", "2", "--episodes", "8", "--seed", "5", "--device", "cpu"]

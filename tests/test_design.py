@@ -8,21 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fewshot_kit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/*.ipynb"))
 
-# Each imports only from those before it. A name stands for a module, or for a folder of modules that may import one another.
-# fmt: off
-ORDER = [
-    "__init__", "images", "sources", "cache", "strokes", "quickdraw", "class_images", "decoding", "photographs", "datasets",
-    "episodes", "models", "augment",
-    "devices", "distributed", "fine_tune", "engines", "learners.base", "learners.*", "learners",
-    "evaluate", "checkpoints", "train", "runs", "cards", "trace", "projection", "session", "plots", "widgets", "__main__",
-]
-# fmt: on
+# The rooms, each importing only from those before it; what is in one room may import one another.
+ORDER = ["__init__", "data", "networks", "learners", "evaluate", "training", "demo", "plots", "widgets", "__main__"]
 APPLICATIONS = {"jupyterlab", "notebook"}  # started, not imported
 IMPORTED_AS = {"scikit-image": "skimage", "scikit-learn": "sklearn", "pillow": "PIL"}
 
@@ -34,11 +28,8 @@ def module_name(path: Path) -> str:
 
 
 def place(module: str) -> str:
-    """Return the entry of ORDER that a module falls under."""
-    if module in ORDER:
-        return module
-    folder = module.split(".")[0]
-    return f"{folder}.*" if f"{folder}.*" in ORDER else folder
+    """Return the room that a module is in."""
+    return module.split(".")[0]
 
 
 def cells(path: Path) -> str:
@@ -76,13 +67,24 @@ def own_imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_imports_go_one_way(path):
     here = place(module_name(path))
-    assert here in ORDER, f"{path.name} has no place in the order of imports"
+    assert here in ORDER, f"{path.name} is in none of the rooms"
     for imported in own_imports(path):
         there = place(imported)
-        within_one_folder = here == there and module_name(path) not in ORDER
-        of_its_parts = imported.startswith(f"{module_name(path)}.")  # a folder's __init__ gathers what is in it
-        earlier = ORDER.index(there) < ORDER.index(here)
-        assert earlier or within_one_folder or of_its_parts, f"{module_name(path)} imports {imported}, which comes after it"
+        assert ORDER.index(there) <= ORDER.index(here), f"{module_name(path)} imports {imported}, which comes after it"
+
+
+def test_the_front_door_is_narrow():
+    assert len(list(PACKAGE.glob("*.py"))) <= 4
+
+
+@pytest.mark.parametrize("room", [name for name in ORDER if (PACKAGE / name).is_dir()])
+def test_no_two_modules_of_a_room_need_one_another(room):
+    needs = {module_name(path): {name for name in own_imports(path) if place(name) == room} for path in MODULES}
+    known: set[str] = {room}
+    rest = {name for name in needs if place(name) == room and name != room}
+    while ready := {name for name in rest if needs[name] - {name} <= known}:
+        known, rest = known | ready, rest - ready
+    assert not rest, f"these import one another in a circle: {sorted(rest)}"
 
 
 def test_plots_knows_nothing_of_the_rest():
@@ -169,6 +171,6 @@ def test_requirements_hold_every_default_dependency():
 
 
 def test_every_folder_of_the_package_is_installed():
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES}
-    assert set(listed) == folders
+    assert set(find_packages(ROOT, **project["tool"]["setuptools"]["packages"]["find"])) == folders

@@ -9,7 +9,7 @@ import pytest
 import torch
 from synthetic import noisy_images, tiny_reptile
 
-from fewshot_kit.episodes import EpisodeSampler
+from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
 from fewshot_kit.learners import Learner, NearestPrototype
 from fewshot_kit.learners.base import EPISODES_TOGETHER as TOGETHER

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.engines import Chunks
-from fewshot_kit.episodes import DrawnEpisode, Episode, EpisodeSampler, LabelledImages
-from fewshot_kit.images import Preprocessing
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import DrawnEpisode, Episode, EpisodeSampler, LabelledImages
+from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.learners.engines import Chunks
 
 EPISODES_TOGETHER = 30  # of an evaluation
 
@@ -35,7 +35,7 @@ class Learner(nn.Module, ABC):
     """A network that learns new classes from a support set, and the rule by which it learns."""
 
     max_way: int | None = None  # None: any number of classes
-    engine = "auto"  # how `accumulate_meta_grad` computes the gradients of several tasks (fewshot_kit/engines.py), where it has a choice
+    engine = "auto"  # how `accumulate_meta_grad` computes the gradients of several tasks (learners/engines.py), where it has a choice
     inner_lr_slider: tuple[str, float, float] = ("learning rate", 1e-4, 1.0)  # what a panel calls inner_lr, and from where to where it goes
     preprocessing = Preprocessing()  # what its network expects of a picture
 

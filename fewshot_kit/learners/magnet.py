@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.episodes import Episode, LabelledImages
-from fewshot_kit.images import to_float
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import Episode, LabelledImages
+from fewshot_kit.data.images import to_float
 from fewshot_kit.learners.base import check_at_least
 from fewshot_kit.learners.clusters import k_means, support_clusters
-from fewshot_kit.learners.embedding import EmbeddingConfig, EmbeddingLearner, squared_distances
+from fewshot_kit.learners.metric import EmbeddingConfig, EmbeddingLearner, squared_distances
 
 LEAST_VARIANCE = 1e-8  # images that are all the same have none
 

@@ -7,10 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.engines import mean_gradient
-from fewshot_kit.episodes import Episode, EpisodeSampler, stack_episodes
-from fewshot_kit.fine_tune import (
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import Episode, EpisodeSampler, stack_episodes
+from fewshot_kit.learners.base import check_at_least
+from fewshot_kit.learners.engines import mean_gradient
+from fewshot_kit.learners.fine_tune import (
     SGD,
     GradientFunction,
     Parameters,
@@ -23,8 +24,7 @@ from fewshot_kit.fine_tune import (
     task_gradient,
     task_loss,
 )
-from fewshot_kit.learners.base import check_at_least
-from fewshot_kit.learners.fine_tuned import FineTuned, FineTunedConfig
+from fewshot_kit.learners.gradient import FineTuned, FineTunedConfig
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fewshot_kit.fine_tune import LearnedSGD, UpdateRule
+from fewshot_kit.learners.fine_tune import LearnedSGD, UpdateRule
 from fewshot_kit.learners.maml import MAML, MAMLConfig
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fewshot_kit.episodes import LabelledImages
+from fewshot_kit.data.episodes import LabelledImages
 from fewshot_kit.learners.base import Learner, OnStep, Predictor
 
 

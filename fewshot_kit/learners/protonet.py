@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.episodes import Episode, EpisodeSampler
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import check_at_least
-from fewshot_kit.learners.embedding import EmbeddingConfig, EmbeddingLearner, class_means, squared_distances
+from fewshot_kit.learners.metric import EmbeddingConfig, EmbeddingLearner, class_means, squared_distances
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.episodes import Episode, EpisodeSampler
-from fewshot_kit.fine_tune import check_inner_loop
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import HasInnerLoop, Predictor, check_at_least
 from fewshot_kit.learners.clusters import support_clusters
-from fewshot_kit.learners.embedding import (
+from fewshot_kit.learners.fine_tune import check_inner_loop
+from fewshot_kit.learners.metric import (
     NOT_IN_TRAINING,
     EmbeddingConfig,
     EmbeddingLearner,

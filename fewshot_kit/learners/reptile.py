@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.episodes import Episode, EpisodeSampler, LabelledImages
-from fewshot_kit.fine_tune import Parameters, check_inner_loop, fine_tune, task_gradient
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import Episode, EpisodeSampler, LabelledImages
 from fewshot_kit.learners.base import check_at_least
-from fewshot_kit.learners.fine_tuned import FineTuned, FineTunedConfig
+from fewshot_kit.learners.fine_tune import Parameters, check_inner_loop, fine_tune, task_gradient
+from fewshot_kit.learners.gradient import FineTuned, FineTunedConfig
 
 
 @dataclass(frozen=True)

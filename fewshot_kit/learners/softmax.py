@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_kit.class_images import ClassImages
-from fewshot_kit.episodes import Episode, EpisodeSampler
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Predictor, check_at_least
-from fewshot_kit.learners.embedding import NOT_IN_TRAINING, EmbeddingConfig
+from fewshot_kit.learners.metric import NOT_IN_TRAINING, EmbeddingConfig
 from fewshot_kit.learners.protonet import ProtoNet
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from fewshot_kit import plots
-from fewshot_kit.session import DemoSession
+from fewshot_kit.demo.session import DemoSession
 
 PER_PAGE = 12
 MAX_CHOSEN = 10

@@ -5,8 +5,8 @@ import threading
 import ipywidgets as widgets
 
 from fewshot_kit import plots
-from fewshot_kit.projection import EmbeddingMap, Pool, episode_pool, get_tsne_ready, map_embedding
-from fewshot_kit.session import DemoSession
+from fewshot_kit.demo.projection import EmbeddingMap, Pool, episode_pool, get_tsne_ready, map_embedding
+from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.widgets.controls import int_slider, numbered
 from fewshot_kit.widgets.episode_panel import COUNTED, Check, EpisodePanel
 

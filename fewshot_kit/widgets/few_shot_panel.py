@@ -6,7 +6,7 @@ import time
 import ipywidgets as widgets
 
 from fewshot_kit import plots
-from fewshot_kit.session import DemoSession, Epoch
+from fewshot_kit.demo.session import DemoSession, Epoch
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN
 from fewshot_kit.widgets.controls import int_slider, numbered
 from fewshot_kit.widgets.episode_panel import Check, EpisodePanel

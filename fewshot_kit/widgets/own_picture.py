@@ -7,7 +7,7 @@ import numpy as np
 from ipycanvas import Canvas
 from skimage.draw import disk, line
 
-from fewshot_kit.images import read_image
+from fewshot_kit.data.images import read_image
 
 SIDE = 196  # of the canvas, in pixels
 PEN = 7  # its width

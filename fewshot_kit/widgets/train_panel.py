@@ -9,8 +9,8 @@ from functools import partial
 import ipywidgets as widgets
 
 from fewshot_kit import plots
-from fewshot_kit.fine_tune import Cancelled
-from fewshot_kit.runs import Progress, TrainingSession, describe_row
+from fewshot_kit.learners.fine_tune import Cancelled
+from fewshot_kit.training.runs import Progress, TrainingSession, describe_row
 from fewshot_kit.widgets.controls import StatusLine
 from fewshot_kit.widgets.worker import Worker
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from fewshot_kit.fine_tune import Cancelled
+from fewshot_kit.learners.fine_tune import Cancelled
 
 # A job is given `check`, to be called between two steps: it raises Cancelled once a newer request came or `stop` was called.
 Job = Callable[[Callable[[], None]], None]

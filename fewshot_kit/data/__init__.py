@@ -1,0 +1,1 @@
+"""Pictures by class: read, decoded, kept, augmented, and drawn into episodes."""

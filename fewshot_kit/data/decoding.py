@@ -1,0 +1,39 @@
+"""From the files of a data set to pictures by class: decoded one by one, kept in the cache."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from fewshot_kit.data.cache import cached
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.images import Ink, Preprocessing, preprocess, read_image
+from fewshot_kit.data.sources import PictureTree
+
+Classes = Mapping[str, Sequence[PurePosixPath]]  # the pictures of each class, in order
+
+
+def decode_pictures(tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True) -> ClassImages:
+    """Decode these pictures of a folder or archive; one that cannot be read is an ImageError that names it."""
+    position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
+    images = torch.empty(len(position), preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+    wanted = [picture for picture in tree.pictures if picture in position]  # in the order in which they are read fastest
+    for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=not progress):
+        pixels = read_image(tree.read(picture), name=f"{tree.origin}/{picture}")
+        images[position[picture]] = preprocess(pixels, preprocessing, ink)
+    counts = tuple(len(pictures) for pictures in classes.values())
+    return ClassImages(Path(tree.origin).name, "all", images, counts, tuple(classes), preprocessing)
+
+
+def kept_images(name: str, paths: Sequence[Path], preprocessing: Preprocessing, build: Callable[[], ClassImages]) -> ClassImages:
+    """Return what `build` decodes from these files, from the cache if it is there; `name` tells apart what is made of the same files."""
+
+    def arrays() -> dict[str, np.ndarray]:
+        built = build()
+        return {"images": built.images.numpy(), "counts": np.array(built.counts), "class_names": np.array(built.class_names)}
+
+    kept = cached(name, paths, (preprocessing,), arrays)
+    counts, names = tuple(kept["counts"].tolist()), tuple(kept["class_names"].tolist())
+    return ClassImages(name, "all", torch.from_numpy(kept["images"]), counts, names, preprocessing)

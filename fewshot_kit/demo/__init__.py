@@ -1,0 +1,1 @@
+"""What a panel does, without a widget in it."""

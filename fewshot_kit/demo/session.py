@@ -1,0 +1,150 @@
+"""What a panel does, without a widget in it: sample an episode, learn it from the pretrained weights, predict, evaluate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.datasets import is_available, load_dataset
+from fewshot_kit.data.episodes import Episode, EpisodeSampler
+from fewshot_kit.data.images import preprocess, to_float
+from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
+from fewshot_kit.learners import NearestPrototype, Predictor
+from fewshot_kit.networks.devices import pick_device
+from fewshot_kit.training.checkpoints import Checkpoint, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Where a learning stands after some epochs."""
+
+    step: int
+    support_losses: tuple[float, ...]  # after 0 .. step epochs
+    queries: Tensor  # (n_query_total, c, h, w)
+    predictor: Predictor
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Return those of the queries, (n_query_total, n_way); computed when first asked for, since few epochs are ever drawn."""
+        return self.predictor(self.queries).softmax(1).cpu()
+
+
+@dataclass(frozen=True)
+class Learning:
+    """One finished learning: every epoch of it, and the predictor it led to."""
+
+    episode: Episode
+    epochs: tuple[Epoch, ...]
+    predictor: Predictor
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share of the queries that are right."""
+        answers = self.epochs[-1].probabilities.argmax(1)
+        return (answers == self.episode.query.labels).float().mean().item()
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Return the probabilities (n, n_way) of float images (n, c, h, w)."""
+        return self.predictor(images).softmax(1).cpu()
+
+
+class DemoSession:
+    """A checkpoint, a data set and the episode on the table. Every learning starts again from the pretrained weights."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | str,
+        dataset: str = "characters",
+        *,
+        n_way: int = 3,
+        n_shot: int = 1,
+        n_query: int = 1,
+        seed: int = 0,
+        device: str = "auto",
+    ):
+        self.device = pick_device(device)
+        self.checkpoint = load_checkpoint(checkpoint, device=self.device) if isinstance(checkpoint, str) else checkpoint
+        self.learner = self.checkpoint.learner.to(self.device)
+        self.n_way, self.n_shot, self.n_query, self.seed = n_way, n_shot, n_query, seed
+        self.class_ids: tuple[int, ...] | None = None  # None: by chance
+        self.dataset: ClassImages
+        self.episode: Episode
+        self.load(dataset)
+
+    def load(self, dataset: str) -> Episode:
+        """Change to another data set (its test split) and sample; on an error everything stays as it was."""
+        images = load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=not is_available(dataset))
+        return self._sample(images, None, {})
+
+    def sample(
+        self, *, n_way: int | None = None, n_shot: int | None = None, n_query: int | None = None, seed: int | None = None
+    ) -> Episode:
+        """Draw random classes and images; what is left out stays as it is. The same seed gives the same episode."""
+        given = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "seed": seed}
+        return self._sample(self.dataset, None, {name: value for name, value in given.items() if value is not None})
+
+    def choose(self, class_ids: Sequence[int], *, n_shot: int | None = None, n_query: int | None = None) -> Episode:
+        """Take these classes of the data set; their images are drawn by the seed."""
+        given = {"n_way": len(class_ids), "n_shot": n_shot, "n_query": n_query}
+        return self._sample(self.dataset, tuple(class_ids), {name: value for name, value in given.items() if value is not None})
+
+    def _sample(self, dataset: ClassImages, class_ids: tuple[int, ...] | None, changes: dict) -> Episode:
+        settings = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query, "seed": self.seed, **changes}
+        seed = settings.pop("seed")
+        episode = EpisodeSampler(dataset, **settings).sample(torch.Generator().manual_seed(seed), class_ids)
+        self.learner.check_way(episode.n_way)
+        self.dataset, self.class_ids, self.episode = dataset, class_ids, episode
+        for name, value in {**settings, "seed": seed}.items():
+            setattr(self, name, value)
+        return episode
+
+    def learn(
+        self, inner_lr: float | None = None, inner_steps: int | None = None, *, on_epoch: Callable[[Epoch], None] | None = None
+    ) -> Learning:
+        """Learn the episode's support from the pretrained weights; `on_epoch` sees the queries' probabilities after each epoch.
+
+        Raise `Cancelled` in `on_epoch` to stop. Pure: the session's learner is unchanged.
+        """
+        episode, epochs = self.episode, []
+        queries = episode.query.images.to(self.device)
+
+        def note(step: int, loss: float, predictor: Predictor) -> None:
+            losses = (*epochs[-1].support_losses, loss) if epochs else (loss,)
+            epochs.append(Epoch(step, losses, queries, predictor))
+            if on_epoch is not None:
+                on_epoch(epochs[-1])
+
+        predictor = self.learner.with_inner_loop(inner_lr, inner_steps).adapt(episode.support, on_step=note)
+        return Learning(episode, tuple(epochs), predictor)
+
+    def classify(self, learning: Learning, picture: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return a person's own picture as the network sees it (1, c, h, w), and its probabilities (n_way,)."""
+        image = to_float(preprocess(picture, self.learner.preprocessing)).unsqueeze(0)
+        return image, learning.classify(image.to(self.device))[0]
+
+    def evaluate(
+        self,
+        n_episodes: int = 200,
+        inner_lr: float | None = None,
+        inner_steps: int | None = None,
+        *,
+        on_progress: Callable[[int, Interval], None] | None = None,
+    ) -> Evaluation:
+        """Measure the learner on fresh episodes of this data set, way and shot; the seed is the session's."""
+        learner = self.learner.with_inner_loop(inner_lr, inner_steps)
+        return evaluate(learner, self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
+
+    def evaluate_baseline(self, n_episodes: int = 200, *, on_progress: Callable[[int, Interval], None] | None = None) -> Evaluation:
+        """Measure the nearest class mean in pixels on the same episodes."""
+        return evaluate(NearestPrototype(), self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
+
+    def draw_episodes(self, n_episodes: int, seed: int | None = None) -> list[Episode]:
+        """Draw the episodes that `evaluate` measures, or others of their kind by another seed."""
+        return sample_episodes(self._sampler(), n_episodes, self.seed if seed is None else seed)
+
+    def _sampler(self) -> EpisodeSampler:
+        return EpisodeSampler(self.dataset, self.n_way, self.n_shot, self.n_query)

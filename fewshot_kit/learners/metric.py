@@ -1,0 +1,173 @@
+"""What the metric learners share: a network that embeds images, and predictions that come from distances between embeddings."""
+
+import copy
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.episodes import DrawnEpisode, EpisodeSampler, LabelledImages
+from fewshot_kit.data.images import to_float
+from fewshot_kit.learners.base import Learner, OnStep, Predictor
+from fewshot_kit.networks.conv4 import Conv4, Conv4Config
+
+IMAGES_TOGETHER = 500  # embedded at a time
+EPISODES_TOGETHER = 50  # of an evaluation: as often it tells how far it is, and can be stopped
+
+NOT_IN_TRAINING = (
+    "the predictor of the training classes is there only while it is trained, a checkpoint leaves it out; adapt to images of them instead"
+)
+
+OnPlacing = Callable[[int, Tensor, Tensor], None]  # (step, support loss, centres (tasks, n_way, k, d))
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """The network. Its head is not used."""
+
+    network: Conv4Config = field(default_factory=Conv4Config)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Self:
+        """Make the configuration from what config.json holds."""
+        return cls(**{**values, "network": Conv4Config(**values["network"])})
+
+
+@dataclass(frozen=True)
+class EmbeddingPredictor:
+    """A predictor that is a few points among embeddings; its parts serve to draw it."""
+
+    embed: Callable[[Tensor], Tensor]  # images (n, c, h, w) -> (n, d)
+    scores: Callable[[Tensor, Tensor], Tensor]  # EmbeddingLearner.scores
+    centres: Tensor  # (n_way, k, d): prototypes, representatives or clusters
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.scores(self.embed(images).unsqueeze(0), self.centres.unsqueeze(0)).squeeze(0)
+
+
+class EmbeddingLearner(Learner):
+    """A network f that embeds images, f(x) of d numbers; a subclass says which points of that space stand for a class, and how they score.
+
+    All works on stacks of tasks whose images are embedded already. A person's episode is a stack of one, and an evaluation embeds every
+    image once, in however many episodes it appears.
+    """
+
+    def __init__(self, config: EmbeddingConfig):
+        super().__init__()
+        self.config = config
+        self.preprocessing = config.network.preprocessing
+        self.network = Conv4(config.network, n_out=0)
+
+    @abstractmethod
+    def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
+        """Return what stands for the classes, (tasks, n_way, k, d), from support features (tasks, n, d) with labels (n,) in every task."""
+
+    @abstractmethod
+    def scores(self, features: Tensor, centres: Tensor) -> Tensor:
+        """Return logits (tasks, n, n_way) of features (tasks, n, d) under centres (tasks, n_way, k, d)."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return f(images), (n, d), in the network's present mode."""
+        return self.network.features(images)
+
+    def frozen(self, *, transductive: bool = False) -> Self:
+        """Return a copy to predict with, as the learner is now: later training does not change it, and threads may share it.
+
+        Inductive unless `transductive`, which matters to batch norm alone: it lets images that are embedded together share statistics.
+        """
+        frozen = copy.copy(self)
+        frozen._modules = dict(self._modules, network=copy.deepcopy(self.network).train(transductive))
+        frozen._buffers = {name: buffer if name.startswith("training_") else buffer.clone() for name, buffer in self._buffers.items()}
+        return frozen
+
+    def embedding(self, *, transductive: bool = False) -> Callable[[Tensor], Tensor]:
+        """Return f as it is now (`frozen`), for images in any number."""
+        return self.frozen(transductive=transductive)._embed_all
+
+    @torch.no_grad()
+    def _embed_all(self, images: Tensor) -> Tensor:
+        size = sys.maxsize if self.network.training else IMAGES_TOGETHER
+        return torch.cat([self.embed(to_float(part).to(self.device)) for part in images.split(min(size, max(len(images), 1)))])
+
+    def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> EmbeddingPredictor:
+        """Embed the support and place the classes among it; classes may have different numbers of images."""
+        missing = set(range(support.n_way)) - set(support.labels.tolist())
+        if missing:
+            raise ValueError(f"every class needs an image to learn from, but {support.class_names[min(missing)]!r} has none; give one")
+        frozen, labels = self.frozen(transductive=transductive), support.labels.to(self.device)
+        embed, scores = frozen._embed_all, frozen.scores
+        features = embed(support.images)
+
+        def report(step: int, loss: Tensor, centres: Tensor) -> None:
+            if on_step is not None:
+                on_step(step, loss.item(), EmbeddingPredictor(embed, scores, centres.squeeze(0)))
+
+        centres = self.place(features.unsqueeze(0), labels, support.n_way, report)
+        return EmbeddingPredictor(embed, scores, centres.squeeze(0))
+
+    @torch.no_grad()
+    def place(self, features: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
+        """Return `centres`, and tell `on_step` the support loss under them, after 0 steps: there is nothing to fine-tune."""
+        centres = self.centres(features, labels, n_way)
+        if on_step is not None:
+            on_step(0, self.support_loss(features, labels, centres).mean(), centres)
+        return centres
+
+    def support_loss(self, features: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
+        """Return the mean cross entropy (tasks,) of features (tasks, n, d) with labels (n,) in every task."""
+        logits = self.scores(features, centres)
+        return F.cross_entropy(logits.mT, labels.expand(logits.shape[:2]), reduction="none").mean(1)
+
+    def begin_training(self, dataset: ClassImages) -> None:
+        if len(dataset) < 2:
+            raise ValueError(f"a metric learner tells classes apart, but {dataset.name!r} has {len(dataset)}; train on two or more")
+
+    def predictor_of(self, dataset: ClassImages) -> Predictor:
+        """Return a predictor of all classes of a data set: all its images are the support."""
+        labels = torch.arange(len(dataset)).repeat_interleave(torch.tensor(dataset.counts))
+        return self.adapt(LabelledImages(to_float(dataset.images), labels, dataset.class_names))
+
+    @torch.no_grad()
+    def predict_drawn(
+        self, sampler: EpisodeSampler, drawn: Sequence[DrawnEpisode], *, transductive: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Embed every image that is used once; an episode is then a look-up and a few distances."""
+        if transductive:
+            yield from super().predict_drawn(sampler, drawn, transductive=True)
+            return
+        picked = torch.stack([torch.cat([episode.support, episode.query], dim=1) for episode in drawn])  # (episodes, n_way, shot + query)
+        used, positions = picked.unique(return_inverse=True)
+        embed, is_new = self.embedding(), torch.ones(len(used), dtype=torch.bool)
+        features = self.network.head.weight.new_empty(len(used), self.network.n_features)
+        labels = torch.arange(sampler.n_way, device=self.device).repeat_interleave(sampler.n_shot)
+        for part in positions.split(EPISODES_TOGETHER):
+            new = part.unique()
+            new = new[is_new[new]]
+            if len(new):
+                features[new], is_new[new] = embed(sampler.dataset.images[used[new]]), False
+            support, query = (features[ids.flatten(1)] for ids in part.split([sampler.n_shot, sampler.n_query], dim=2))
+            centres = self.place(support, labels, sampler.n_way)
+            yield self.scores(query, centres), self.support_loss(support, labels, centres)
+
+
+def class_means(features: Tensor, labels: Tensor, n_way: int) -> Tensor:
+    """Return the mean feature of each class, (tasks, n_way, d), of features (tasks, n, d) with labels (n,) in every task."""
+    members = F.one_hot(labels, n_way).to(features.dtype)  # (n, n_way)
+    return members.T @ features / members.sum(0).unsqueeze(1)
+
+
+def squared_distances(features: Tensor, points: Tensor) -> Tensor:
+    """Return |features - points|^2, (tasks, n, n_points), of features (tasks, n, d) and points (tasks, n_points, d)."""
+    # The sum of squares less twice the product: far less work than all differences; never below zero. Measured from the middle of the
+    # points, it is exact enough wherever they lie.
+    origin = points.detach().mean(-2, keepdim=True)
+    features, points = features - origin, points - origin
+    products = features @ points.mT
+    return (features.square().sum(-1, keepdim=True) - 2 * products + points.square().sum(-1).unsqueeze(-2)).clamp(min=0)

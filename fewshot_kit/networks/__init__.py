@@ -1,0 +1,1 @@
+"""Networks: a picture in, features out. No network has a head."""

@@ -1,0 +1,1 @@
+"""The one meta-training loop, its runs and its checkpoints."""

@@ -1,0 +1,287 @@
+"""The one meta-training loop: outer steps, validation, the best weights kept, resumable at any moment.
+
+A run folder holds config.json (all settings), log.jsonl (a line an evaluation), last.safetensors (everything a resume needs),
+best.safetensors (the weights of the best validation) and, at the end, result.json. Only the log's last line can be left half-written.
+"""
+
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from fewshot_kit.data.augment import augment
+from fewshot_kit.data.datasets import load_dataset
+from fewshot_kit.data.episodes import Episode, EpisodeSampler
+from fewshot_kit.evaluate import Evaluation, evaluate
+from fewshot_kit.learners.base import Learner
+from fewshot_kit.learners.engines import torch_threads
+from fewshot_kit.learners.fine_tune import Cancelled
+from fewshot_kit.networks.devices import pick_device
+from fewshot_kit.training import distributed
+from fewshot_kit.training.checkpoints import atomic_file, build_learner, load_checkpoint, save_tensors, start_from, write_text
+
+LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, on what and how a run is trained; saved whole beside the weights."""
+
+    dataset: str = "omniglot"
+    start_from: str | None = None  # a checkpoint to go on from, of the same network; of another learner, only its network is taken
+    samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
+    augment: bool = True  # training images are changed at random (fewshot_kit/data/augment.py)
+    augment_strength: float = 1.0  # how far, of ink
+    rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
+    reflections: bool = False  # every training class also mirrored: twice the classes
+    n_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
+    n_shot: int = 1
+    n_query: int = 5  # a class, in validation
+    outer_steps: int = 20_000
+    meta_lr: float = 0.001  # of Adam on the meta-gradient; falls to a tenth along a cosine
+    evaluate_every: int = 1_000  # outer steps
+    evaluation_episodes: int = 200
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1  # of torch on a CPU: one thread a run, as many runs as cores
+
+    def __post_init__(self):
+        if not (math.isfinite(self.meta_lr) and self.meta_lr > 0):
+            raise ValueError(f"meta_lr must be a finite number above 0, not {self.meta_lr}; try 0.001")
+        for name in ("outer_steps", "evaluate_every", "evaluation_episodes", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+class Run:
+    """One meta-training: its learner, optimiser, random generator and counters, and the folder they are saved in."""
+
+    def __init__(self, folder: Path, learner_name: str, learner: Learner, config: TrainConfig):
+        self.folder, self.learner_name, self.config = folder, learner_name, config
+        self.learner = learner.to(pick_device(config.device))
+        dataset = load_dataset(config.dataset, "train", preprocessing=learner.preprocessing, samples_per_class=config.samples_per_class)
+        dataset = dataset.with_rotations() if config.rotations else dataset
+        self.dataset = dataset.with_reflections() if config.reflections else dataset
+        self.validation = self._sampler("val")
+        self.learner.begin_training(self.dataset)
+        self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.step, self.seconds, self.best_accuracy = 0, 0.0, -1.0
+
+    def _sampler(self, split: str) -> EpisodeSampler:
+        dataset = load_dataset(self.config.dataset, split, preprocessing=self.learner.preprocessing)
+        return EpisodeSampler(dataset, self.config.n_way, self.config.n_shot, self.config.n_query)
+
+    def evaluate(self, split: str, n_episodes: int) -> Evaluation:
+        """Measure the learner as it is, on episodes of the configuration's way, shot and queries."""
+        sampler = self.validation if split == "val" else self._sampler(split)
+        return evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed)
+
+    def meta_lr(self) -> float:
+        """Return the outer learning rate of the coming step: a cosine from `meta_lr` to a tenth of it."""
+        return self.config.meta_lr * (0.1 + 0.9 * (1 + math.cos(math.pi * (self.step / self.config.outer_steps))) / 2)
+
+    def outer_step(self) -> float:
+        """Draw tasks, take one step of the outer optimiser and return the mean loss.
+
+        Raises FloatingPointError, before the step, if the loss or the meta-gradient is not finite.
+        """
+        self.optimizer.zero_grad()
+        try:
+            episodes = self.learner.training_episodes(self.dataset, self.generator)
+        except ValueError as error:
+            raise ValueError(f"no training task can be drawn by the settings whose names begin with train_: {error}") from error
+        if self.config.augment:
+            change = partial(augment, generator=self.generator, strength=self.config.augment_strength)
+            episodes = [episode.map_images(change) for episode in episodes]
+        loss, gradients = self._meta_gradient(episodes)
+        if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
+            kept = f"The last good state is kept in {self.folder}" if (self.folder / LAST).is_file() else "No state was saved yet"
+            raise FloatingPointError(
+                f"the loss ({loss}) or the meta-gradient is not finite at outer step {self.step}: training has diverged. {kept}; start "
+                f"again with a lower meta_lr or inner learning rate"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.meta_lr()
+        self.optimizer.step()
+        self.step += 1
+        return loss
+
+    def _meta_gradient(self, episodes: list[Episode]) -> tuple[float, list[Tensor]]:
+        """Return the mean loss and leave the mean gradient in `.grad`; of several processes, each does its share of the tasks."""
+        mine = distributed.share(episodes)
+        loss = torch.tensor(self.learner.accumulate_meta_grad(mine), dtype=torch.float64, device=self.learner.device)
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in trained if p.grad is not None]
+        distributed.add_up([loss, *gradients], len(mine) / len(episodes))
+        return loss.item(), gradients
+
+    def save(self) -> None:
+        """Write everything a resume needs, atomically; of several processes, the first one writes."""
+        if distributed.rank() != 0:
+            return
+        tensors = {f"model.{name}": value for name, value in self.learner.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors["generator"] = self.generator.get_state()
+        counters = {"step": self.step, "seconds": self.seconds, "best_accuracy": self.best_accuracy}
+        with atomic_file(self.folder / LAST) as path:
+            save_tensors(tensors, path, {"counters": json.dumps(counters)})
+
+    def restore(self) -> None:
+        """Read what `save` wrote."""
+        with safetensors.safe_open(self.folder / LAST, "pt") as file:
+            counters = json.loads(file.metadata()["counters"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, the file is no dictionary
+        self.learner.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        state = self.optimizer.state_dict()
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state["state"].setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict(state)
+        self.generator.set_state(tensors["generator"])
+        self.step, self.seconds, self.best_accuracy = counters["step"], counters["seconds"], counters["best_accuracy"]
+
+
+def open_run(folder: str | Path, learner_name: str, learner_config, config: TrainConfig, *, resume: bool = False) -> Run:
+    """Begin a run in a new folder, or take up an interrupted one with `resume` under the very settings it was begun with.
+
+    `resume` where there is nothing yet begins a run, so that a batch job may always ask for it.
+    """
+    folder = Path(folder)
+    settings = {"learner": learner_name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
+    torch.manual_seed(config.seed)
+    learner = build_learner(learner_name, settings["hyper_parameters"])
+    start = None if config.start_from is None else start_from(load_checkpoint(config.start_from), learner)
+    run = Run(folder, learner_name, learner, config)
+    if has_begun(folder):
+        if not resume:
+            raise FileExistsError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out")
+        defaults = {"hyper_parameters": dataclasses.asdict(type(learner_config)()), "training": dataclasses.asdict(TrainConfig())}
+        _check_same_settings(folder, settings, defaults)
+        run.restore()
+    distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
+    if distributed.rank() == 0:
+        if not has_begun(folder):  # what lies there may be a first try that ended before its first step
+            record = {**settings, "start": start, "versions": {"torch": torch.__version__}}
+            write_text(folder / CONFIG, json.dumps(record, indent=2) + "\n")
+        _truncate_log(folder / LOG, run.step)
+    return run
+
+
+def has_begun(folder: Path) -> bool:
+    """Say whether a run was saved there, so that it can be resumed."""
+    return (folder / CONFIG).is_file() and (folder / LAST).is_file()
+
+
+def _check_same_settings(folder: Path, settings: dict, defaults: dict) -> None:
+    saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    for part, now in settings.items():
+        before = saved.get(part)
+        if isinstance(before, dict):  # a setting that is younger than the run was what is its default now
+            before = defaults[part] | before
+        if before != json.loads(json.dumps(now)):
+            changed = [k for k in now if before.get(k) != now[k]] if isinstance(now, dict) and isinstance(before, dict) else [part]
+            raise ValueError(
+                f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder"
+            )
+
+
+def _truncate_log(path: Path, step: int) -> None:
+    """Drop the lines that a killed run wrote after its last saved state, and one that was cut short."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("}\n")]
+        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+
+
+def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_evaluation: Callable[[dict], None] | None = None) -> bool:
+    """Train to the end, until Ctrl-C, or until `on_step` raises `Cancelled`; return whether it is finished.
+
+    State is saved at every evaluation, and when training is stopped.
+    """
+    config = run.config
+    losses: list[float] = []
+    started = time.perf_counter() - run.seconds
+    with _interrupt_between_steps() as interrupted, torch_threads(config.threads):
+        while run.step < config.outer_steps and not distributed.any_of(interrupted(), run.learner.device):
+            loss = run.outer_step()
+            losses.append(loss)
+            if run.step % config.evaluate_every == 0 or run.step == config.outer_steps:
+                run.seconds = time.perf_counter() - started
+                if distributed.rank() == 0:
+                    row = _validate(run, sum(losses) / len(losses))
+                    if on_evaluation is not None:
+                        on_evaluation(row)
+                losses.clear()
+            try:
+                if on_step is not None:
+                    on_step(run, loss)
+            except Cancelled:
+                break
+        run.seconds = time.perf_counter() - started
+        run.save()
+    return run.step == config.outer_steps
+
+
+def _validate(run: Run, train_loss: float) -> dict:
+    """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
+    result = run.evaluate("val", run.config.evaluation_episodes)
+    is_best = result.accuracy.mean > run.best_accuracy
+    if is_best:
+        run.best_accuracy = result.accuracy.mean
+        with atomic_file(run.folder / BEST) as path:
+            save_tensors(run.learner.released_state(), path, {"step": str(run.step)})
+    row = {
+        "step": run.step,
+        "train_loss": train_loss,
+        "val_accuracy": result.to_dict()["accuracy"],
+        "val_loss": result.to_dict()["loss"],
+        "best": is_best,
+        "meta_lr": run.meta_lr(),
+        "seconds": round(run.seconds, 1),
+    }
+    # Before the state: a process killed in between takes this step again, and writes the line again in place of this one.
+    with open(run.folder / LOG, "a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+    run.save()
+    return row
+
+
+def finish(run: Run, split: str = "val", n_episodes: int = 600) -> Evaluation:
+    """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
+    run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
+    result = run.evaluate(split, n_episodes)
+    write_text(run.folder / RESULT, result.to_json() + "\n")
+    return result
+
+
+@contextmanager
+def _interrupt_between_steps() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C end the loop after the step in progress; a second Ctrl-C ends the process at once."""
+    pressed = []
+
+    def note(signal_number, frame):
+        pressed.append(signal_number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        previous = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread (a notebook panel): there is no Ctrl-C to catch
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, previous)

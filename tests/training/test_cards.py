@@ -1,0 +1,177 @@
+"""Model cards: every number in them is one that was measured, and the printed command repeats the training."""
+
+import json
+import re
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from synthetic import CONFIG, NETWORK, noisy_images, same_state
+
+from fewshot_kit import __main__ as command_line
+from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.evaluate import Evaluation, Interval, evaluate
+from fewshot_kit.learners import NearestPrototype, ReptileConfig
+from fewshot_kit.training import train as train_module
+from fewshot_kit.training.cards import export_run, record_result, render_card, training_command
+from fewshot_kit.training.checkpoints import load_checkpoint, sha256
+from fewshot_kit.training.train import BEST, LOG, TrainConfig, open_run, train
+
+TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3)
+
+
+@pytest.fixture(autouse=True)
+def noisy_can_be_trained_on(monkeypatch):
+    monkeypatch.setattr(command_line, "dataset_splits", lambda name: ("train", "val", "test"))
+
+
+def trained(folder: Path, config: TrainConfig) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "load_dataset", lambda name, split, preprocessing, samples_per_class=None: noisy_images())
+        train(open_run(folder, "reptile", CONFIG, config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return trained(tmp_path_factory.mktemp("runs") / "run", TRAIN)
+
+
+@pytest.fixture
+def folder(run, tmp_path, capsys) -> Path:
+    export_run(run, "reptile-noisy-3way-1shot", out=tmp_path)
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'reptile-noisy-3way-1shot'}\n"
+    return tmp_path / "reptile-noisy-3way-1shot"
+
+
+def measure(seed: int = 0, n_episodes: int = 5) -> Evaluation:
+    return evaluate(NearestPrototype(), EpisodeSampler(noisy_images(noise=0.4), 3, 1, 2), n_episodes=n_episodes, seed=seed)
+
+
+def config_of(folder: Path) -> dict:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def card_of(folder: Path) -> str:
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_exported_run_is_a_checkpoint_of_its_best_weights(run, folder):
+    loaded = load_checkpoint(folder)
+    assert same_state(loaded.learner.state_dict(), safetensors.torch.load_file(run / BEST))
+    assert loaded.learner.config == CONFIG and loaded.card == card_of(folder)
+    rows = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    training = loaded.config["training"]
+    assert training["best_step"] == max(rows, key=lambda row: (row["val_accuracy"]["mean"], -row["step"]))["step"]
+    assert {name: training[name] for name in asdict(TRAIN)} == asdict(TRAIN)
+
+
+def test_an_export_may_choose_another_inner_loop(run, tmp_path):
+    export_run(run, "chosen", inner_lr=0.02, inner_steps=7, out=tmp_path)
+    assert load_checkpoint(tmp_path / "chosen").learner.config == replace(CONFIG, inner_lr=0.02, inner_steps=7)
+    assert "7 full-batch steps (epochs) of sgd at learning rate 0.02" in card_of(tmp_path / "chosen")
+
+
+def test_an_exported_run_brings_its_log_along(run, folder):
+    assert (folder / LOG).read_text(encoding="utf-8") == (run / LOG).read_text(encoding="utf-8")
+    export_run(run, folder.name, out=folder.parent)  # again, in its place
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", LOG, "model.safetensors"]
+
+
+def test_a_card_names_the_weights_that_a_training_went_on_from(run, folder):
+    # The checkpoint is improved in its place, twice: what its name stood for before is still told.
+    earlier = [config_of(folder)]
+    for seed in (1, 2):
+        longer = trained(folder.parent / f"run {seed}", replace(TRAIN, start_from=str(folder), seed=seed))
+        export_run(longer, folder.name, out=folder.parent)
+        earlier.append(config_of(folder))
+    start = earlier[2]["training"]["start"]
+    assert start == {"name": folder.name, "sha256": earlier[1]["sha256"], "training": earlier[1]["training"]}
+    assert start["training"]["start"] == {"name": folder.name, "sha256": earlier[0]["sha256"], "training": earlier[0]["training"]}
+    commands = [line.strip() for line in card_of(folder).splitlines() if line.startswith("    python -m fewshot_kit train")]
+    assert commands == [config["training"]["command"] for config in reversed(earlier)] and len(set(commands)) == 3
+    assert re.findall(r"with the sha256 `(\w+)`", card_of(folder)) == [earlier[1]["sha256"], earlier[0]["sha256"]]
+
+
+def test_a_start_of_unknown_training_is_named_alone(folder):
+    config = config_of(folder)
+    config["training"]["start"] = {"name": "mine", "sha256": "abc", "training": {}}
+    assert "\n\nIt went on from the weights of `mine` with the sha256 `abc`.\n\n## " in render_card(folder.name, config)
+
+
+def test_a_run_without_weights_is_not_exported(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no best.safetensors: train a run there first"):
+        export_run(tmp_path, "name", out=tmp_path)
+
+
+def test_every_number_of_a_card_is_in_the_config(folder):
+    for seed in (0, 1):
+        record_result(folder, measure(seed), f"python -m fewshot_kit evaluate --seed {seed}")
+    config, card = config_of(folder), card_of(folder)
+    assert [row["seed"] for row in config["results"]] == [0, 1]
+    rows = [line for line in card.splitlines() if line.startswith("| noisy")]
+    for line, result, measured in zip(rows, config["results"], (measure(0), measure(1)), strict=True):
+        assert Interval(**result["accuracy"]) == measured.accuracy and Interval(**result["loss"]) == measured.loss
+        accuracy, accuracy_half, loss, loss_half = map(float, re.findall(r"[\d.]+(?= ±)|(?<=± )[\d.]+", line))
+        assert accuracy == pytest.approx(100 * result["accuracy"]["mean"], abs=0.0501)
+        assert accuracy_half == pytest.approx(100 * result["accuracy"]["half_width"], abs=0.0501)
+        assert loss == pytest.approx(result["loss"]["mean"], abs=0.000501)
+        assert loss_half == pytest.approx(result["loss"]["half_width"], abs=0.000501)
+        assert f"| noisy | test | 3, 1, 2 | 5 | inductive, seed {result['seed']} |" in line
+        assert f"\n    {result['command']}\n" in card
+    assert config["sha256"] == sha256(folder / "model.safetensors") and f"`{config['sha256']}`" in card
+    assert f"\n    {config['training']['command']}\n" in card and f"step {config['training']['best_step']}," in card
+    assert card == render_card(folder.name, config)
+
+
+def test_measuring_again_with_the_same_command_replaces(folder):
+    for seed in (0, 1):
+        record_result(folder, measure(seed), "python -m fewshot_kit evaluate")
+    assert [row["seed"] for row in config_of(folder)["results"]] == [1]
+
+
+def test_one_episode_is_recorded_without_an_interval(folder):
+    record_result(folder, measure(n_episodes=1), "python -m fewshot_kit evaluate --episodes 1")
+    assert config_of(folder)["results"][0]["accuracy"]["half_width"] is None
+    assert load_checkpoint(folder).config["results"] and "NaN" not in (folder / "config.json").read_text(encoding="utf-8")
+
+
+class Begun(ValueError):
+    """Ends the train command where it would begin."""
+
+
+def parsed_by_the_command_line(command: str, monkeypatch) -> dict:
+    """Run a printed train command as far as it knows its settings."""
+    begun = {}
+
+    def note(out, learner_name, hyper_parameters, training, *, resume):
+        begun.update(learner=learner_name, hyper_parameters=asdict(hyper_parameters), training=asdict(training))
+        raise Begun
+
+    monkeypatch.setattr(command_line, "open_run", note)
+    start = ["python", "-m", "fewshot_kit"]
+    words = shlex.split(command)
+    assert words[:3] == start and command_line.main(words[3:]) == 1
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("learner", "training"),
+    [
+        (ReptileConfig(), TrainConfig()),
+        (CONFIG, TRAIN),
+        (replace(CONFIG, network=replace(NETWORK, norm="running", stride=1, channels=3)), replace(TRAIN, rotations=False, augment=False)),
+        (replace(CONFIG, update_rule="adam", inner_lr=1e-5), replace(TRAIN, meta_lr=1e-7, seed=12, dataset="my own set")),
+    ],
+)
+def test_the_printed_command_repeats_the_training(learner, training, monkeypatch, capsys):
+    settings = {"learner": "reptile", "hyper_parameters": asdict(learner), "training": asdict(training)}
+    assert parsed_by_the_command_line(training_command(settings), monkeypatch) == settings
+
+
+def test_the_command_of_a_card_is_the_one_of_its_run(run, folder, monkeypatch, capsys):
+    saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert saved.pop("versions").keys() == {"torch"} and saved.pop("start") is None
+    assert parsed_by_the_command_line(config_of(folder)["training"]["command"], monkeypatch) == saved

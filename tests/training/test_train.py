@@ -1,0 +1,404 @@
+"""Meta-training: a run interrupted anywhere and taken up again ends in the very same weights, and one that diverges keeps what was good."""
+
+import builtins
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from synthetic import CONFIG, NETWORK, noisy_images, same_state
+
+from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.evaluate import evaluate
+from fewshot_kit.learners import ProtoNetConfig, ReptileConfig
+from fewshot_kit.learners.fine_tune import Cancelled
+from fewshot_kit.networks.conv4 import Conv4Config
+from fewshot_kit.training import train as train_module
+from fewshot_kit.training.cards import export_run
+from fewshot_kit.training.checkpoints import load_checkpoint
+from fewshot_kit.training.train import BEST, LAST, LOG, Run, TrainConfig, finish, open_run, train
+
+TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=12, meta_lr=0.01, evaluate_every=4, evaluation_episodes=3)
+SEEDS = {"train": 1, "val": 2}
+
+
+def noisy_split(name: str, split: str, *, preprocessing: Preprocessing, samples_per_class: int | None = None):
+    """Stand in for load_dataset."""
+    return dataclasses.replace(noisy_images(seed=SEEDS[split], size=preprocessing.size), split=split)
+
+
+@pytest.fixture(autouse=True)
+def _synthetic_data(monkeypatch):
+    monkeypatch.setattr(train_module, "load_dataset", noisy_split)
+
+
+def begin(folder: Path, learner: ReptileConfig = CONFIG, resume: bool = False, **changes) -> Run:
+    return open_run(folder, "reptile", learner, dataclasses.replace(TRAIN, **changes), resume=resume)
+
+
+def run_to_the_end(folder: Path, *, resume: bool = False, norm: str = "group") -> Run:
+    run = begin(folder, dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, norm=norm)), resume)
+    assert train(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "load_dataset", noisy_split)
+        return run_to_the_end(tmp_path_factory.mktemp("run") / "whole").folder
+
+
+def log_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in safetensors.torch.load_file(path).items() if not name.startswith("generator")}
+
+
+def assert_same_run(folder: Path, other: Path, *, left_overs: bool = False) -> None:
+    """Everything that was learned and measured is equal to the last bit; `train_loss` covers the steps since the last start."""
+    for name in (LAST, BEST):
+        assert same_state(safetensors.torch.load_file(folder / name), safetensors.torch.load_file(other / name)), name
+    rows, expected = (
+        [{k: v for k, v in row.items() if k not in ("seconds", "train_loss")} for row in log_of(where)] for where in (folder, other)
+    )
+    assert rows == expected
+    assert left_overs or not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+# --- an uninterrupted run ---
+
+
+def test_a_run_learns_and_logs_every_evaluation(uninterrupted):
+    rows = log_of(uninterrupted)
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    first = begin(uninterrupted.parent / "first")
+    assert not same_state(first.learner.state_dict(), safetensors.torch.load_file(uninterrupted / BEST))
+    assert all(0 <= row["val_accuracy"]["mean"] <= 1 and math.isfinite(row["train_loss"]) for row in rows)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(uninterrupted, tmp_path):
+    assert_same_run(run_to_the_end(tmp_path / "again").folder, uninterrupted)
+    other = begin(tmp_path / "other", seed=1)
+    train(other)
+    assert not same_state(weights(other.folder / LAST), weights(uninterrupted / LAST))
+
+
+def test_the_best_weights_are_the_best_row_of_the_log(tmp_path):
+    run = begin(tmp_path / "run", evaluate_every=1, evaluation_episodes=5)
+    at_step = {}
+    train(run, on_step=lambda run, loss: at_step.update({run.step: {k: v.clone() for k, v in run.learner.state_dict().items()}}))
+    rows = log_of(run.folder)
+    accuracies = [row["val_accuracy"]["mean"] for row in rows]
+    best = 1 + accuracies.index(max(accuracies))  # the first of equals
+    assert next(row["step"] for row in reversed(rows) if row["best"]) == best
+    assert same_state(at_step[best], safetensors.torch.load_file(run.folder / BEST))
+    assert [row["best"] for row in rows] == [a > max([-1, *accuracies[:i]]) for i, a in enumerate(accuracies)]
+    assert [row["step"] for row in rows] == list(range(1, 13))
+
+
+def test_finish_measures_the_best_weights_and_writes_them_down(tmp_path):
+    run = run_to_the_end(tmp_path / "run")
+    result = finish(run, n_episodes=7)
+    assert same_state(run.learner.state_dict(), safetensors.torch.load_file(run.folder / BEST))
+    written = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+    assert written["accuracy"]["mean"] == result.accuracy.mean and written["split"] == "val" and written["n_episodes"] == 7
+    sampler = EpisodeSampler(noisy_split("noisy", "val", preprocessing=NETWORK.preprocessing), 3, 1, 2)
+    assert evaluate(run.learner, sampler, n_episodes=7).accuracy == result.accuracy
+
+
+def test_pictures_are_prepared_as_the_network_wants_them(tmp_path):
+    run = begin(tmp_path / "run", dataclasses.replace(CONFIG, network=Conv4Config(width=8, size=20)), outer_steps=1)
+    shapes, step = [], run.learner.accumulate_meta_grad
+    run.learner.accumulate_meta_grad = lambda episodes: shapes.append(episodes[0].support.images.shape[1:]) or step(episodes)
+    assert train(run) and finish(run, n_episodes=2).n_episodes == 2
+    assert shapes == [(1, 20, 20)]
+
+
+def test_rotations_and_reflections_are_more_classes_to_train_on(tmp_path):
+    settings = [{"rotations": r, "reflections": m} for r in (False, True) for m in (False, True)]
+    runs = [begin(tmp_path / str(i), **changes) for i, changes in enumerate(settings)]
+    assert [len(run.dataset) for run in runs] == [10, 20, 40, 80]
+    assert all(len(run.validation.dataset) == 10 for run in runs)
+
+
+def test_the_outer_rate_falls_along_a_cosine_to_a_tenth(tmp_path):
+    run, rates = begin(tmp_path / "run"), []
+    for run.step in range(13):
+        rates.append(run.meta_lr())
+    assert rates[0] == pytest.approx(0.01) and rates[12] == pytest.approx(0.001) and rates[6] == pytest.approx(0.0055)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[3] == pytest.approx(0.001 + 0.009 * math.cos(math.pi / 8) ** 2)
+
+
+def test_an_outer_step_is_adam_on_the_meta_gradient(tmp_path):
+    run, twin = begin(tmp_path / "run", augment=False), begin(tmp_path / "twin", augment=False)
+    optimizer = torch.optim.Adam(twin.learner.network.backbone.parameters())
+    for _ in range(3):
+        for group in optimizer.param_groups:
+            group["lr"] = run.meta_lr()
+        run.outer_step()
+        optimizer.zero_grad()
+        twin.learner.accumulate_meta_grad(twin.learner.training_episodes(twin.dataset, twin.generator))
+        optimizer.step()
+    assert same_state(run.learner.state_dict(), twin.learner.state_dict())
+
+
+def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path, uninterrupted):
+    export_run(uninterrupted, "start", out=tmp_path)
+    start = load_checkpoint(tmp_path / "start").learner
+    assert same_state(begin(tmp_path / "run", start_from=str(tmp_path / "start")).learner.state_dict(), start.state_dict())
+    wider = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, width=16))
+    with pytest.raises(ValueError, match=r"start_from: start has the network .* choose another checkpoint, or the same width"):
+        begin(tmp_path / "wider", wider, start_from=str(tmp_path / "start"))
+    assert not (tmp_path / "wider").exists()
+
+
+def test_another_learner_starts_from_the_network_of_a_checkpoint(tmp_path, uninterrupted):
+    export_run(uninterrupted, "start", out=tmp_path)
+    config = dataclasses.replace(TRAIN, start_from=str(tmp_path / "start"))
+    learner = open_run(tmp_path / "run", "protonet", ProtoNetConfig(network=NETWORK), config).learner
+    assert same_state(learner.network.state_dict(), load_checkpoint(tmp_path / "start").learner.network.state_dict())
+
+
+def test_a_callback_that_raises_cancelled_stops_after_the_step_and_saves(tmp_path, uninterrupted):
+    def stop(run, loss):
+        if run.step == 5:
+            raise Cancelled
+
+    run = begin(tmp_path / "run")
+    assert not train(run, on_step=stop) and run.step == 5
+    assert train(begin(tmp_path / "run", resume=True))
+    assert_same_run(tmp_path / "run", uninterrupted)
+
+
+# --- interrupted and resumed ---
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7])
+@pytest.mark.parametrize("norm", ["group", "running"])
+def test_an_interrupt_and_a_resume_give_the_same_weights(tmp_path, uninterrupted, norm, stop_at):
+    whole = uninterrupted if norm == "group" else run_to_the_end(tmp_path / "whole", norm=norm).folder
+    run = begin(tmp_path / "run", dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, norm=norm)))
+    handler = signal.getsignal(signal.SIGINT)
+    assert not train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == stop_at else None)
+    assert run.step == stop_at and signal.getsignal(signal.SIGINT) is handler
+    assert_same_run(run_to_the_end(run.folder, resume=True, norm=norm).folder, whole)
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path):
+    run = begin(tmp_path / "run")
+
+    def press_twice(run, loss):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, on_step=press_twice)
+
+
+class Killed(BaseException):
+    """A process that ends here and now, as far as one process can play it."""
+
+
+def file_operations(patch, die_at: int | None) -> list[str]:
+    """Count what reaches the disk; at operation `die_at` nothing does any more."""
+    done, replace, open_file = [], os.replace, builtins.open
+
+    def operation(what: str) -> None:
+        if die_at is not None and len(done) >= die_at:
+            raise Killed
+        done.append(what)
+
+    def counted_replace(source, target):
+        operation(f"replace {Path(target).name}")
+        replace(source, target)
+
+    def counted_open(file, mode="r", *arguments, **options):
+        if mode == "a":
+            operation(f"append {Path(file).name}")
+        return open_file(file, mode, *arguments, **options)
+
+    patch.setattr(os, "replace", counted_replace)
+    patch.setattr(builtins, "open", counted_open)
+    return done
+
+
+def test_a_run_that_dies_before_any_of_its_writes_is_taken_up_to_the_same_weights(tmp_path, uninterrupted, monkeypatch):
+    with monkeypatch.context() as patch:
+        operations = file_operations(patch, None)
+        run_to_the_end(tmp_path / "counted")
+    assert {"append log.jsonl", "replace last.safetensors", "replace best.safetensors", "replace config.json"} == set(operations)
+    for die_at in range(len(operations)):
+        folder = tmp_path / str(die_at)
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            file_operations(patch, die_at)
+            run_to_the_end(folder)
+            pytest.fail("it was to die")
+        assert_same_run(run_to_the_end(folder, resume=True).folder, uninterrupted)
+
+
+def test_a_line_cut_short_is_dropped(tmp_path, uninterrupted):
+    run = begin(tmp_path / "run")
+    train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 5 else None)
+    with open(run.folder / LOG, "a", encoding="utf-8") as log:
+        log.write('{"step": 8, "train_lo')
+    assert_same_run(run_to_the_end(run.folder, resume=True).folder, uninterrupted)
+
+
+TRAINING_PROCESS = """
+import sys, time
+import test_train
+from pathlib import Path
+
+test_train.train_module.load_dataset = test_train.noisy_split
+run = test_train.begin(Path(sys.argv[1]))
+
+def say(run, loss):
+    print(run.step, flush=True)
+    time.sleep(0.05)
+
+sys.exit(0 if test_train.train(run, on_step=say) else 3)
+"""
+
+
+def start_process(folder: Path, until_step: int) -> subprocess.Popen:
+    """Train in another process, and return when it has taken that many steps."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])}
+    process = subprocess.Popen([sys.executable, "-c", TRAINING_PROCESS, str(folder)], env=environment, stdout=subprocess.PIPE, text=True)
+    while process.stdout.readline().strip() != str(until_step):
+        assert process.poll() is None, "the training process ended early"
+    return process
+
+
+def test_ctrl_c_in_a_process_saves_the_step_it_was_at(tmp_path, uninterrupted):
+    with start_process(tmp_path / "run", until_step=5) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 3
+    assert begin(tmp_path / "run", resume=True).step in (5, 6)
+    assert_same_run(run_to_the_end(tmp_path / "run", resume=True).folder, uninterrupted)
+
+
+def test_a_process_killed_at_a_random_moment_is_taken_up_to_the_same_weights(tmp_path, uninterrupted):
+    chance = random.SystemRandom()
+    step, pause = chance.randrange(1, 10), chance.uniform(0, 0.1)
+    with start_process(tmp_path / "killed", until_step=step) as process:
+        time.sleep(pause)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    assert_same_run(run_to_the_end(tmp_path / "killed", resume=True).folder, uninterrupted, left_overs=True)
+
+
+def test_a_finished_run_resumed_stays_as_it_is(tmp_path, uninterrupted):
+    run = run_to_the_end(tmp_path / "run")
+    assert_same_run(run_to_the_end(run.folder, resume=True).folder, uninterrupted)
+
+
+def test_a_folder_with_a_run_is_not_written_over(tmp_path):
+    begin(tmp_path / "run").save()
+    with pytest.raises(FileExistsError, match=r"holds a run already; add --resume .* or choose another folder"):
+        begin(tmp_path / "run")
+
+
+def test_a_first_try_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
+    begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=500))
+    run = begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=4), outer_steps=1)
+    assert train(run) and json.loads((run.folder / "config.json").read_text(encoding="utf-8"))["hyper_parameters"]["train_way"] == 4
+
+
+def test_tasks_that_cannot_be_drawn_are_an_error_that_names_the_settings(tmp_path):
+    run = begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=500))
+    with pytest.raises(ValueError, match=r"settings whose names begin with train_: 500 ways are needed"):
+        run.outer_step()
+
+
+@pytest.mark.parametrize(
+    ("learner", "changes", "named"),
+    [
+        (CONFIG, {"meta_lr": 0.02}, "meta_lr"),
+        (CONFIG, {"seed": 1, "outer_steps": 13}, "outer_steps, seed"),
+        (dataclasses.replace(CONFIG, train_inner_lr=0.2), {}, "train_inner_lr"),
+        (dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, norm="none")), {}, "network"),
+    ],
+)
+def test_resuming_under_other_settings_is_refused_with_their_names(tmp_path, learner, changes, named):
+    begin(tmp_path / "run").save()
+    with pytest.raises(ValueError, match=f"begun with another {named}; resume with the same settings"):
+        begin(tmp_path / "run", learner, resume=True, **changes)
+
+
+def test_a_run_begun_before_a_setting_was_added_goes_on_with_its_default(tmp_path):
+    begin(tmp_path / "run").save()
+    config = tmp_path / "run" / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    del settings["training"]["reflections"], settings["hyper_parameters"]["meta_batch_size"]
+    config.write_text(json.dumps(settings), encoding="utf-8")
+    begin(tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="begun with another reflections; resume"):
+        begin(tmp_path / "run", resume=True, reflections=True)
+
+
+# --- runs that go wrong ---
+
+
+def all_finite(path: Path) -> bool:
+    return all(value.isfinite().all() for value in weights(path).values())
+
+
+@pytest.mark.parametrize("train_inner_steps", [2, 3])
+def test_a_diverging_run_stops_and_keeps_the_last_good_state(tmp_path, train_inner_steps):
+    """Two inner steps at such a rate end in a finite loss and infinite weights, three in a loss that is none."""
+    run = begin(tmp_path / "run", evaluate_every=1)
+    train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 2 else None)
+    before = weights(run.folder / LAST)
+    run.learner.config = dataclasses.replace(CONFIG, train_inner_lr=1e25, train_inner_steps=train_inner_steps)
+    with pytest.raises(FloatingPointError, match=r"not finite at outer step 2: training has diverged.*lower meta_lr"):
+        train(run)
+    assert same_state(before, weights(run.folder / LAST)) and all_finite(run.folder / LAST) and all_finite(run.folder / BEST)
+    assert begin(run.folder, resume=True, evaluate_every=1).step == 2
+    assert [row["step"] for row in log_of(run.folder)] == [1, 2]
+
+
+def test_a_full_disk_during_a_save_leaves_the_state_before(tmp_path, monkeypatch):
+    run = begin(tmp_path / "run")
+    train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 3 else None)
+    before = weights(run.folder / LAST)
+
+    def half(tensors, path, metadata=None):
+        Path(path).write_bytes(safetensors.torch.save(tensors, metadata)[:100])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(safetensors.torch, "save_file", half)
+        train(run)
+    assert same_state(before, weights(run.folder / LAST)) and begin(run.folder, resume=True).step == 3
+    assert not [path.name for path in run.folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("meta_lr", 0.0), ("meta_lr", math.nan), ("meta_lr", math.inf), ("outer_steps", 0), ("evaluate_every", 0), ("threads", 0)],
+)
+def test_settings_that_cannot_be_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        TrainConfig(**{field: value})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_gpu_is_told_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"'cuda' was asked for, but torch sees no CUDA GPU here; use device='cpu'"):
+        begin(tmp_path / "run", device="cuda")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,417 @@
+"""The panel of a metric learner without a browser: set a trait, wait for the worker, look at what is shown."""
+
+import copy
+import io
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+import torch
+from panels import TIMEOUT, press, settle, tree
+from PIL import Image
+from sessions import write_pictures
+from synthetic import NETWORK, same_state
+
+from fewshot_kit.demo.projection import map_embedding
+from fewshot_kit.demo.session import DemoSession
+from fewshot_kit.learners import ProtoNet, ProtoNetConfig, RepMet, RepMetConfig
+from fewshot_kit.training.checkpoints import Checkpoint
+from fewshot_kit.widgets import EmbeddingPanel, embedding_panel
+from fewshot_kit.widgets.episode_panel import EVALUATION_EPISODES, OWN_FOLDER
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def metric_session(dataset: str = "characters", name: str = "protonet", **settings) -> DemoSession:
+    torch.manual_seed(0)
+    config = RepMetConfig(network=NETWORK) if name == "repmet" else ProtoNetConfig(network=NETWORK)
+    learner = RepMet(config) if name == "repmet" else ProtoNet(config)
+    return DemoSession(Checkpoint("tiny", Path("nowhere"), learner, {}, ""), dataset, device="cpu", **{"n_query": 2, **settings})
+
+
+@pytest.fixture
+def panel() -> Iterator[EmbeddingPanel]:
+    panel = EmbeddingPanel(metric_session())
+    yield panel
+    panel.worker.stop()
+    panel.worker.wait(TIMEOUT)
+
+
+class Gate:
+    """Hold the panel's next map until it is released."""
+
+    def __init__(self, monkeypatch):
+        self.reached, self.released = threading.Event(), threading.Event()
+        self._map = embedding_panel.map_embedding
+        monkeypatch.setattr(embedding_panel, "map_embedding", self.map)
+
+    def map(self, *arguments, **settings):
+        self.reached.set()
+        assert self.released.wait(TIMEOUT)
+        return self._map(*arguments, **settings)
+
+
+# --- the picture ---
+
+
+def test_a_new_panel_shows_the_map_of_its_episode(panel):
+    assert Image.open(io.BytesIO(panel.map_image.value)).size == (920, 560)
+    expected = panel.session.learn()
+    assert panel.map.accuracy() == pytest.approx(expected.accuracy)
+    assert f"{round(6 * expected.accuracy)} of 6 queries right" in panel.status.value and "characters 3-way 1-shot" in panel.status.value
+    assert panel.learning_rate is None and "epochs" not in panel.status.value
+
+
+def test_more_shots_move_the_prototypes_and_nothing_else(panel):
+    before, picture = panel.map, panel.map_image.value
+    panel.n_shot.value = 6
+    settle(panel)
+    after = panel.map
+    assert np.array_equal(after.places, before.places) and after.window == before.window
+    assert (np.linalg.norm(after.centres - before.centres, axis=-1) > 0).all() and panel.map_image.value != picture
+    assert torch.equal(panel.learning.predictor.centres, panel.session.learn().predictor.centres)
+    panel.n_shot.value = 1
+    settle(panel)
+    assert panel.map_image.value == picture, "and back again"
+
+
+def test_the_query_asked_about_is_redrawn_at_once(panel):
+    pictures = set()
+    for query in range(6):
+        panel.query.value = query
+        pictures.add(panel.map_image.value)
+    assert len(pictures) == 6 and panel.worker._last is None, "nothing is learned again"
+
+
+def test_the_query_stays_within_the_episode(panel):
+    panel.query.value = 5
+    panel.n_way.value = 2
+    settle(panel)
+    assert (panel.query.max, panel.query.value) == (3, 3)
+    panel.n_query.value = 5
+    settle(panel)
+    assert panel.query.max == 9
+
+
+def test_tsne_does_not_block_and_the_old_picture_stays(panel, monkeypatch):
+    picture, old, gate = panel.map_image.value, panel.map, Gate(monkeypatch)
+    panel.method.value = "tsne"
+    assert gate.reached.wait(TIMEOUT)
+    assert panel.map_image.value == picture and panel.map is old and "t-SNE of 60 pictures" in panel.status.value
+    panel.query.value = 3  # while it works
+    asked = panel.map_image.value
+    assert asked != picture
+    gate.released.set()
+    settle(panel)
+    assert panel.map.method == "tsne" and panel.map_image.value != asked and "queries right" in panel.status.value
+    panel.method.value = "pca"
+    settle(panel)
+    assert panel.map_image.value == asked
+
+
+def test_what_tsne_needs_is_imported_while_the_first_picture_is_looked_at():
+    code = """
+import sys, threading, time
+from fewshot_kit.demo.session import DemoSession
+from fewshot_kit.widgets import EmbeddingPanel
+session = DemoSession("protonet-omniglot_vinyals-5way-1shot-augmented", "characters", device="cpu")
+assert "sklearn.manifold" not in sys.modules
+panel = EmbeddingPanel(session)
+assert panel.map.method == "pca"
+while any(thread.daemon and thread.name.endswith("(import_module)") for thread in threading.enumerate()):
+    time.sleep(0.01)
+assert "sklearn.manifold" in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+    assert run.returncode == 0, run.stderr
+
+
+def test_more_shots_go_on_from_the_tsne_on_show(panel):
+    panel.method.value = "tsne"
+    settle(panel)
+    before = panel.map
+    panel.n_shot.value = 4
+    settle(panel)
+    anew = map_embedding(panel.learning.predictor, panel.map.pool, "tsne")
+    drift, jump = (np.linalg.norm(places - before.places, axis=1).mean() for places in (panel.map.places, anew.places))
+    assert drift < 0.5 * jump
+    panel.method.value = "pca"
+    settle(panel)
+    shown = panel.map_image.value
+    panel.method.value = "tsne"
+    settle(panel)
+    assert panel.map_image.value != shown and panel.map.method == "tsne"
+
+
+def test_of_many_moves_while_it_works_the_newest_is_shown_and_none_is_lost(panel, monkeypatch):
+    gate = Gate(monkeypatch)
+    panel.learn()
+    assert gate.reached.wait(TIMEOUT)
+    panel.dataset.value = "drawings"
+    panel.n_way.value = 4
+    panel.n_shot.value = 2
+    panel.n_shot.value = 3
+    gate.released.set()
+    settle(panel)
+    session = panel.session
+    assert (session.dataset.name, session.n_way, session.n_shot, panel.dataset.value) == ("drawings", 4, 3, "drawings")
+    assert panel.map.pool.class_names == session.episode.support.class_names and panel.map.centres.shape == (4, 1, 2)
+    expected = metric_session("drawings", n_way=4, n_shot=3)
+    assert torch.equal(panel.learning.predictor.centres, expected.learn().predictor.centres)
+
+
+def test_sampling_shows_other_classes(panel):
+    names = panel.map.pool.class_names
+    press(panel.sample_button)
+    settle(panel)
+    assert panel.map.pool.class_names != names and panel.seed.value == panel.session.seed
+
+
+def test_classes_taken_by_hand_stay_with_other_shots():
+    session = metric_session()
+    session.choose([7, 2])
+    panel = EmbeddingPanel(session)
+    panel.n_shot.value = 4
+    settle(panel)
+    assert session.class_ids == (7, 2) and panel.map.pool.class_names == session.episode.support.class_names
+    support = torch.from_numpy(panel.map.pool.roles == "support")
+    assert torch.equal(panel.map.pool.images[support], session.episode.support.images)
+
+
+def test_slider_and_number_box_are_one(panel):
+    for slider, value in ((panel.n_way, 5), (panel.n_shot, 3), (panel.n_query, 4), (panel.query, 7)):
+        box = next(w for w in tree(panel) if isinstance(w, widgets.HBox) and w.children[:1] == (slider,))
+        assert slider.description and isinstance(box.children[1], widgets.BoundedIntText)
+        box.children[1].value = value
+        settle(panel)
+        assert slider.value == value
+    assert (panel.session.n_way, panel.session.n_shot, panel.session.n_query) == (5, 3, 4)
+
+
+def test_the_learner_is_unchanged(panel):
+    state = copy.deepcopy(panel.session.learner.state_dict())
+    panel.n_shot.value = 3
+    panel.method.value = "tsne"
+    panel.evaluate()
+    settle(panel)
+    assert same_state(state, panel.session.learner.state_dict())
+
+
+# --- fine-tuning ---
+
+
+def test_repmet_is_fine_tuned_by_its_sliders():
+    panel = EmbeddingPanel(metric_session(name="repmet", n_shot=3), inner_steps=0, centre_name="representative")
+    before = panel.map
+    panel.learning_rate.value = 0.2
+    panel.epochs.value = 8
+    settle(panel)
+    expected = panel.session.learn(panel.learning_rate.value, 8)
+    assert torch.equal(panel.learning.predictor.centres, expected.predictor.centres) and "8 epochs" in panel.status.value
+    assert np.array_equal(panel.map.places, before.places) and not np.allclose(panel.map.centres, before.centres)
+    panel.evaluate()
+    settle(panel)
+    assert "8 epochs" in panel.result.value
+
+
+# --- evaluation ---
+
+
+def test_an_evaluation_fills_progress_and_result(panel):
+    press(panel.evaluate_button)
+    settle(panel)
+    expected, baseline = panel.session.evaluate(EVALUATION_EPISODES), panel.session.evaluate_baseline(EVALUATION_EPISODES)
+    assert panel.progress.value == panel.progress.max == EVALUATION_EPISODES and panel.stop_button.disabled
+    for part in (expected.accuracy.percent(), baseline.accuracy.percent(), "Chance: 33.3 %", "200 episodes", "inductive", "seed 0"):
+        assert part in panel.result.value
+
+
+def test_an_evaluation_measures_the_settings_on_show(panel, monkeypatch):
+    gate = Gate(monkeypatch)
+    panel.learn()
+    assert gate.reached.wait(TIMEOUT)
+    panel.n_way.value = 5
+    panel.evaluate()
+    gate.released.set()
+    settle(panel)
+    assert "5-way" in panel.result.value and "Chance: 20.0 %" in panel.result.value
+
+
+def test_an_evaluation_stops(panel):
+    reached, stopped, evaluate = threading.Event(), threading.Event(), panel.session.evaluate
+
+    def slow(*settings, on_progress):
+        def watch(done, accuracy):
+            reached.set()
+            assert stopped.wait(TIMEOUT)
+            on_progress(done, accuracy)
+
+        return evaluate(*settings, on_progress=watch)
+
+    panel.session.evaluate = slow
+    panel.evaluate()
+    assert reached.wait(TIMEOUT) and not panel.stop_button.disabled
+    press(panel.stop_button)
+    stopped.set()
+    settle(panel)
+    assert "stopped" in panel.status.value and panel.stop_button.disabled and panel.progress.value == 0
+
+
+def test_an_evaluation_says_the_settings_it_was_made_at(monkeypatch):
+    panel = EmbeddingPanel(metric_session(name="repmet", n_shot=3), inner_steps=2)
+    baseline = panel.session.evaluate_baseline
+
+    def slider_moved_meanwhile(*arguments, **settings):
+        monkeypatch.setattr(panel, "_inner_loop", lambda: (0.1, 9))
+        return baseline(*arguments, **settings)
+
+    monkeypatch.setattr(panel.session, "evaluate_baseline", slider_moved_meanwhile)
+    panel._evaluate(lambda: None)
+    assert "2 epochs" in panel.result.value
+
+
+def test_an_evaluation_moves_on_chunk_by_chunk(panel):
+    seen = []
+    panel.progress.observe(lambda change: seen.append(change["new"]), "value")
+    panel.evaluate()
+    settle(panel)
+    assert len(seen) >= 4 and seen == sorted(seen)
+
+
+# --- a picture of one's own ---
+
+
+def test_a_drawing_is_answered_by_the_prototypes_on_show(panel):
+    own = panel.own_picture
+    own.pen_down(40, 40)
+    own.pen_move(150, 150)
+    own.pen_up(150, 150)
+    before = own.answer_image.value
+    assert own.answer_image.layout.visibility == "visible"
+    panel.seed.value = 5
+    settle(panel)
+    assert own.answer_image.value != before, "and anew by others"
+
+
+# --- errors ---
+
+
+def test_more_pictures_than_there_are_is_an_error_and_the_controls_return(panel):
+    panel.n_query.max = 30
+    picture = panel.map_image.value
+    panel.n_query.value = 25
+    panel.worker.wait(TIMEOUT)
+    assert "Error" in panel.status.value and "images a class are needed" in panel.status.value
+    assert panel.n_query.value == 2 == panel.session.n_query and panel.map_image.value == picture
+    panel.n_shot.value = 2
+    settle(panel)
+
+
+def test_a_data_set_that_cannot_be_loaded_is_an_error_and_the_controls_return(panel, monkeypatch):
+    def fail(name):
+        raise OSError("no network <script>")
+
+    monkeypatch.setattr(panel.session, "load", fail)
+    panel.dataset.value = "drawings"
+    panel.worker.wait(TIMEOUT)
+    assert "Error" in panel.status.value and "&lt;script&gt;" in panel.status.value and panel.dataset.value == "characters"
+
+
+def test_weights_that_diverged_are_an_error():
+    session = metric_session()
+    with torch.no_grad():
+        for parameter in session.learner.network.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        EmbeddingPanel(session)
+
+
+def test_no_class_name_reaches_html_unescaped(tmp_path):
+    names = ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "b")
+    panel = EmbeddingPanel(metric_session(f"folder:{write_pictures(tmp_path / '<b>own', dict.fromkeys(names, 5))}"))
+    panel.evaluate()
+    settle(panel)
+    for widget in tree(panel):
+        if isinstance(widget, widgets.HTML):
+            assert not re.search("<script|<img|<b>own", widget.value)
+    assert panel.dataset.value == OWN_FOLDER
+
+
+# --- the shape of it ---
+
+
+def test_nothing_in_the_panel_captures_output(panel):
+    assert not [widget for widget in tree(panel) if isinstance(widget, widgets.Output)]
+
+
+def test_the_reference_of_a_panel_is_its_session():
+    session = metric_session(n_way=12, n_shot=11)
+    panel = EmbeddingPanel(session)
+    assert (panel.n_way.value, panel.n_shot.value) == (12, 11) and replace(
+        panel.map.pool
+    ).class_names == session.episode.support.class_names
+
+
+def test_classes_are_chosen_by_hand(panel):
+    panel.picker.buttons[4].value = panel.picker.buttons[1].value = True
+    press(panel.picker.use)
+    settle(panel)
+    assert panel.session.class_ids == (4, 1) and panel.n_way.value == 2
+    assert panel.map.pool.class_names == panel.session.episode.support.class_names
+
+
+def test_a_folder_of_ones_own_is_mapped(panel, tmp_path):
+    write_pictures(tmp_path / "own", dict.fromkeys("abc", 5))
+    panel.dataset.value = OWN_FOLDER
+    assert panel.folder.layout.visibility == "visible"
+    panel.folder.value = str(tmp_path / "own")
+    settle(panel)
+    assert panel.session.dataset.class_names == ("a", "b", "c") and sorted(panel.map.pool.class_names) == ["a", "b", "c"]
+
+
+def test_an_error_of_a_choice_before_the_newest_is_told(panel, monkeypatch):
+    reached, released = threading.Event(), threading.Event()
+
+    def fail(name):
+        reached.set()
+        assert released.wait(TIMEOUT)
+        raise OSError("no network")
+
+    monkeypatch.setattr(panel.session, "load", fail)
+    panel.dataset.value = "drawings"
+    assert reached.wait(TIMEOUT)
+    panel.n_shot.value = 2
+    released.set()
+    panel.worker.wait(TIMEOUT)
+    assert "no network" in panel.status.value and panel.dataset.value == "characters" and panel.session.n_shot == 2
+
+
+def test_classes_picked_from_the_data_set_before_are_not_taken_from_the_new_one(panel, monkeypatch):
+    reached, released, load = threading.Event(), threading.Event(), panel.session.load
+
+    def slow(name):
+        reached.set()
+        assert released.wait(TIMEOUT)
+        return load(name)
+
+    monkeypatch.setattr(panel.session, "load", slow)
+    panel.dataset.value = "drawings"
+    assert reached.wait(TIMEOUT)
+    panel.choose([3, 1])
+    released.set()
+    settle(panel)
+    assert panel.session.dataset.name == "drawings" and panel.session.class_ids is None
+
+
+def test_the_path_of_a_folder_can_be_typed_after_other_choices(panel):
+    panel.dataset.value = OWN_FOLDER
+    panel.n_way.value = 2
+    settle(panel)
+    assert panel.dataset.value == OWN_FOLDER and panel.folder.layout.visibility == "visible"

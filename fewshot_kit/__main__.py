@@ -92,7 +92,8 @@ def evaluate_command(
         record: add the result, with its command, to the checkpoint's config.json and card.
     """
     loaded = load_checkpoint(checkpoint, device=pick_device(device))
-    learner = loaded.learner.with_inner_loop(inner_lr, inner_steps)
+    given = {"inner_lr": inner_lr, "inner_steps": inner_steps}
+    learner = loaded.learner.with_settings(**{name: value for name, value in given.items() if value is not None})
     images = load_dataset(dataset, split, preprocessing=learner.preprocessing)
     with tqdm(total=episodes, unit="episode", disable=None) as bar:
         result = evaluate(

@@ -54,8 +54,7 @@ class Evaluation:
     transductive: bool
     dataset: str
     split: str
-    inner_lr: float | None
-    inner_steps: int | None
+    settings: dict[str, float]  # what the learner adapted by
     seconds: float
     checkpoint: str | None = None
     within_group: bool = False  # each episode's classes were of one group: of Omniglot, of one alphabet
@@ -126,5 +125,5 @@ def evaluate(
         n_way=sampler.n_way, n_shot=sampler.n_shot, n_query=sampler.n_query, seed=seed, transductive=transductive,
         dataset=sampler.dataset.name, split=sampler.dataset.split, within_group=sampler.within_group,
         seconds=time.perf_counter() - started,
-        **learner.inner_loop_settings(),
+        settings={setting.name: setting.value for setting in learner.settings()},
     )  # fmt: skip

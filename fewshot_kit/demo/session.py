@@ -1,6 +1,6 @@
 """What a panel does, without a widget in it: sample an episode, learn it from the pretrained weights, predict, evaluate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,8 @@ from fewshot_kit.data.datasets import is_available, load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.images import preprocess, to_float
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
-from fewshot_kit.learners import NearestPrototype, Predictor
+from fewshot_kit.learners import Learner, NearestPrototype, Predictor
+from fewshot_kit.learners.settings import Setting
 from fewshot_kit.networks.devices import pick_device
 from fewshot_kit.training.checkpoints import Checkpoint, load_checkpoint
 
@@ -102,10 +103,17 @@ class DemoSession:
             setattr(self, name, value)
         return episode
 
-    def learn(
-        self, inner_lr: float | None = None, inner_steps: int | None = None, *, on_epoch: Callable[[Epoch], None] | None = None
-    ) -> Learning:
-        """Learn the episode's support from the pretrained weights; `on_epoch` sees the queries' probabilities after each epoch.
+    def settings(self) -> tuple[Setting, ...]:
+        """Return what a person may turn at the way and shot at hand, with the values that suit them best."""
+        return self._learner().settings()
+
+    def _learner(self, settings: Mapping[str, float] | None = None) -> Learner:
+        return self.learner.with_settings(**(settings or {}))
+
+    def learn(self, settings: Mapping[str, float] | None = None, *, on_epoch: Callable[[Epoch], None] | None = None) -> Learning:
+        """Learn the episode's support from the pretrained weights, by these values of `settings`.
+
+        `on_epoch` sees the queries' probabilities after each epoch.
 
         Raise `Cancelled` in `on_epoch` to stop. Pure: the session's learner is unchanged.
         """
@@ -118,7 +126,7 @@ class DemoSession:
             if on_epoch is not None:
                 on_epoch(epochs[-1])
 
-        predictor = self.learner.with_inner_loop(inner_lr, inner_steps).adapt(episode.support, on_step=note)
+        predictor = self._learner(settings).adapt(episode.support, on_step=note)
         return Learning(episode, tuple(epochs), predictor)
 
     def classify(self, learning: Learning, picture: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -129,14 +137,12 @@ class DemoSession:
     def evaluate(
         self,
         n_episodes: int = 200,
-        inner_lr: float | None = None,
-        inner_steps: int | None = None,
+        settings: Mapping[str, float] | None = None,
         *,
         on_progress: Callable[[int, Interval], None] | None = None,
     ) -> Evaluation:
         """Measure the learner on fresh episodes of this data set, way and shot; the seed is the session's."""
-        learner = self.learner.with_inner_loop(inner_lr, inner_steps)
-        return evaluate(learner, self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
+        return evaluate(self._learner(settings), self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
 
     def evaluate_baseline(self, n_episodes: int = 200, *, on_progress: Callable[[int, Interval], None] | None = None) -> Evaluation:
         """Measure the nearest class mean in pixels on the same episodes."""

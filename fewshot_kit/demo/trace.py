@@ -19,8 +19,8 @@ def accuracy_by_step(learner: Learner, episodes: Sequence[Episode], steps: Seque
 
     Each episode is adapted to once, for as many steps as the largest; without `steps` they are 0 .. inner_steps.
     """
-    steps = range(learner.inner_loop_settings()["inner_steps"] + 1) if steps is None else steps
-    learner = learner.with_inner_loop(inner_steps=max(steps))
+    steps = range(learner.config.inner_steps + 1) if steps is None else steps
+    learner = learner.with_settings(inner_steps=max(steps))
     return torch.stack([_accuracies(learner, episode.to(learner.device), steps) for episode in episodes])
 
 
@@ -53,7 +53,7 @@ def best_inner_lr(learner: Learner, episodes: Sequence[Episode], rates: Sequence
     labels = torch.stack([episode.query.labels for episode in episodes])
 
     def right(rate: float) -> float:
-        logits, _ = learner.with_inner_loop(inner_lr=rate).predict_episodes(episodes)
+        logits, _ = learner.with_settings(inner_lr=rate).predict_episodes(episodes)
         return (logits.argmax(-1).cpu() == labels).float().mean().item()
 
     return max(rates, key=right)

@@ -15,6 +15,7 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import DrawnEpisode, Episode, EpisodeSampler, LabelledImages
 from fewshot_kit.data.images import Preprocessing
 from fewshot_kit.learners.engines import Chunks
+from fewshot_kit.learners.settings import CHOSEN, DEFAULT, Setting
 
 EPISODES_TOGETHER = 30  # of an evaluation
 
@@ -36,7 +37,7 @@ class Learner(nn.Module, ABC):
 
     max_way: int | None = None  # None: any number of classes
     engine = "auto"  # how `accumulate_meta_grad` computes the gradients of several tasks (learners/engines.py), where it has a choice
-    inner_lr_slider: tuple[str, float, float] = ("learning rate", 1e-4, 1.0)  # what a panel calls inner_lr, and from where to where it goes
+    settings_source = DEFAULT  # where the values of `settings` came from
     preprocessing = Preprocessing()  # what its network expects of a picture
 
     @abstractmethod
@@ -64,19 +65,29 @@ class Learner(nn.Module, ABC):
         """Return the `state_dict` of a checkpoint: without what only training needs."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("training_")}
 
-    def how_it_adapts(self) -> str:
-        """Say in a sentence or two what it does with a support set, for the card of a checkpoint."""
-        return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
+    @abstractmethod
+    def describe(self) -> str:
+        """Say in a sentence or two what it does with a support set."""
 
-    def inner_loop_settings(self) -> dict:
-        """Return `inner_lr` and `inner_steps`, None for a learner that has no inner loop."""
-        return {"inner_lr": None, "inner_steps": None}
+    def settings(self) -> tuple[Setting, ...]:
+        """Return what a person may turn when it adapts, each a field of its `config`; nothing, unless a learner says otherwise."""
+        return ()
 
-    def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> "Learner":
-        """Return a learner on the same weights with another inner loop; None keeps what there is."""
-        if inner_lr is not None or inner_steps is not None:
-            raise ValueError(f"{type(self).__name__} has no inner loop: leave inner_lr and inner_steps out")
-        return self
+    def with_settings(self, source: str = CHOSEN, **values: float) -> Self:
+        """Return a learner on the same weights that adapts by other values; `source` says where they came from.
+
+        Raises ValueError for a name that `settings` does not have, and for a value that the configuration refuses.
+        """
+        known = {setting.name for setting in self.settings()}
+        if unknown := sorted(values.keys() - known):
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none: nothing is tuned when it adapts"
+            raise ValueError(f"{type(self).__name__} has no setting {unknown[0]!r}; {has}")
+        if not values:
+            return self
+        other = copy.copy(self)
+        other.config = replace(self.config, **values)
+        other.settings_source = source
+        return other
 
     @property
     def device(self) -> torch.device:
@@ -108,16 +119,3 @@ class Learner(nn.Module, ABC):
         """Yield what `predict_episodes` returns, for a few of the drawn episodes after the other."""
         predict = partial(self.predict_episodes, transductive=transductive)
         yield from Chunks(EPISODES_TOGETHER).map(lambda chunk: predict([sampler.gather(episode) for episode in chunk]), drawn)
-
-
-class HasInnerLoop:
-    """A base, named before `Learner`, of the learners whose configuration has `inner_lr` and `inner_steps`."""
-
-    def inner_loop_settings(self) -> dict:
-        return {"inner_lr": self.config.inner_lr, "inner_steps": self.config.inner_steps}
-
-    def with_inner_loop(self, inner_lr: float | None = None, inner_steps: int | None = None) -> Self:
-        changed = {name: value for name, value in (("inner_lr", inner_lr), ("inner_steps", inner_steps)) if value is not None}
-        other = copy.copy(self)
-        other.config = replace(self.config, **changed)
-        return other

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fewshot_kit.data.episodes import Episode, LabelledImages, stack_episodes
-from fewshot_kit.learners.base import HasInnerLoop, Learner, OnStep, Predictor
+from fewshot_kit.learners.base import Learner, OnStep, Predictor
 from fewshot_kit.learners.engines import map_in_threads
 from fewshot_kit.learners.fine_tune import (
     UPDATE_RULES,
@@ -29,6 +29,7 @@ from fewshot_kit.learners.fine_tune import (
     task_gradient,
     task_loss,
 )
+from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 from fewshot_kit.networks.conv4 import Conv4, Conv4Config
 
 STACKED_SUPPORT = 10  # images; above it, threads were faster than a stack on two cores
@@ -57,7 +58,7 @@ class FineTunedConfig:
         return cls(**{**values, "network": Conv4Config(**values["network"])})
 
 
-class FineTuned(HasInnerLoop, Learner):
+class FineTuned(Learner):
     """A network that is fine-tuned on the support; a subclass says how its initial weights theta are meta-learned.
 
     The head starts at zero for every task and has a row a class, for any number of classes. Under random label orders the rows of a
@@ -116,7 +117,10 @@ class FineTuned(HasInnerLoop, Learner):
             support_loss = stacked_loss(network, adapted, buffers, images, labels)
         return stacked_predict(network, adapted, buffers, queries, transductive=transductive), support_loss
 
-    def how_it_adapts(self) -> str:
+    def settings(self) -> tuple[Setting, ...]:
+        return learning_rate(self.config.inner_lr, self.settings_source), epochs(self.config.inner_steps, self.settings_source)
+
+    def describe(self) -> str:
         config = self.config
         return (
             f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "

@@ -64,7 +64,7 @@ class Magnet(EmbeddingLearner):
             return torch.where(near.isinf(), far, near)
         return closeness.unflatten(-1, (n_way, k)).logsumexp(-1)
 
-    def how_it_adapts(self) -> str:
+    def describe(self) -> str:
         config = self.config
         return (
             f"The support is embedded and clustered, {config.support_clusters} cluster(s) a class; the {config.nearest_clusters} clusters "

@@ -65,8 +65,8 @@ class MAML(FineTuned):
         if self.config.train_inner_steps == 0:
             raise ValueError("without an inner step the zero head gives every class the same logit, and nothing is learned; take 1 or more")
 
-    def how_it_adapts(self) -> str:
-        return super().how_it_adapts() + (" Only the head changes (ANIL)." if self.config.adapt_only == "head" else "")
+    def describe(self) -> str:
+        return super().describe() + (" Only the head changes (ANIL)." if self.config.adapt_only == "head" else "")
 
     def accumulate_meta_grad(self, episodes: Sequence[Episode]) -> float:
         """MAML (Finn et al. 2017, eq. 1): the gradient by theta of the query loss at phi = theta - lr * (gradient of the support loss)."""

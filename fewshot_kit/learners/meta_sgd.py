@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fewshot_kit.learners.fine_tune import LearnedSGD, UpdateRule
 from fewshot_kit.learners.maml import MAML, MAMLConfig
+from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,6 @@ class MetaSGD(MAML):
     share of itself. Deviation from the paper: several inner steps share the rates, which it takes one step for.
     """
 
-    inner_lr_slider = ("learned rates ×", 0.01, 10.0)
-
     def __init__(self, config: MetaSGDConfig):
         super().__init__(config)
         shapes = {name: p.shape for name, p in self.network.named_parameters() if not name.startswith("head.")}
@@ -44,7 +43,11 @@ class MetaSGD(MAML):
         rates = {name.replace("/", "."): rate for name, rate in self.rates.items()}
         return {name: start * (head if name.startswith("head.") else 1) * rate for name, rate in rates.items()}
 
-    def how_it_adapts(self) -> str:
+    def settings(self) -> tuple[Setting, ...]:
+        factor = learning_rate(self.config.inner_lr, self.settings_source, label="learned rates ×", low=0.01, high=10.0)
+        return factor, epochs(self.config.inner_steps, self.settings_source)
+
+    def describe(self) -> str:
         steps, factor = self.config.inner_steps, self.config.inner_lr
         return f"{steps} full-batch steps (epochs) at the learned rates times {factor:g}; the head starts at zero."
 

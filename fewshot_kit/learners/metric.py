@@ -65,6 +65,9 @@ class EmbeddingLearner(Learner):
         self.preprocessing = config.network.preprocessing
         self.network = Conv4(config.network, n_out=0)
 
+    def describe(self) -> str:
+        return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
+
     @abstractmethod
     def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Return what stands for the classes, (tasks, n_way, k, d), from support features (tasks, n, d) with labels (n,) in every task."""

@@ -14,6 +14,9 @@ class NearestPrototype(Learner):
         super().__init__()
         self.features = features if features is not None else nn.Flatten()
 
+    def describe(self) -> str:
+        return "Nothing is learned: a picture belongs to the class whose mean support picture is nearest, pixel by pixel."
+
     @torch.no_grad()
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
         support = support.to(self.device)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
-from fewshot_kit.learners.base import HasInnerLoop, Predictor, check_at_least
+from fewshot_kit.learners.base import Predictor, check_at_least
 from fewshot_kit.learners.clusters import support_clusters
 from fewshot_kit.learners.fine_tune import check_inner_loop
 from fewshot_kit.learners.metric import (
@@ -21,6 +21,7 @@ from fewshot_kit.learners.metric import (
     OnPlacing,
     squared_distances,
 )
+from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class RepMetConfig(EmbeddingConfig):
             raise ValueError(f"sigma must be a finite number above 0, not {self.sigma}; the paper's is 0.5")
 
 
-class RepMet(HasInnerLoop, EmbeddingLearner):
+class RepMet(EmbeddingLearner):
     """RepMet (Karlinsky et al. 2019): a class is a mixture of Gaussians around representatives, learned together with the embedding.
 
     As a few-shot learner, the representatives are means of the support (k-means for several), fine-tuned by `inner_steps` gradient steps
@@ -95,7 +96,15 @@ class RepMet(HasInnerLoop, EmbeddingLearner):
                 centres = centres.detach() - self.config.inner_lr * gradient
         return centres
 
-    def how_it_adapts(self) -> str:
+    def settings(self) -> tuple[Setting, ...]:
+        config, source = self.config, self.settings_source
+        most = max(5, config.support_representatives)
+        several = Setting(
+            "support_representatives", "representatives a class", config.support_representatives, 1, most, is_whole=True, source=source
+        )
+        return learning_rate(config.inner_lr, source), epochs(config.inner_steps, source), several
+
+    def describe(self) -> str:
         config = self.config
         tuned = f", fine-tuned by {config.inner_steps} steps at learning rate {config.inner_lr:g}" if config.inner_steps else ""
         return f"The support is embedded; {config.support_representatives} representative(s) a class are its means{tuned}."

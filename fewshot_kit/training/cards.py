@@ -55,10 +55,16 @@ def export_run(
         "trained_with": settings.get("versions", {"torch": torch.__version__}),
         "start": settings.get("start"),
     }
-    folder = save_checkpoint(out / name, learner.with_inner_loop(inner_lr, inner_steps), training=training, results=[], card="")
+    folder = save_checkpoint(
+        out / name, learner.with_settings(**_given(inner_lr=inner_lr, inner_steps=inner_steps)), training=training, results=[], card=""
+    )
     _refresh(folder, json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     write_text(folder / LOG, "".join(json.dumps(row) + "\n" for row in rows))  # the curve of the training
     print(f"wrote {folder}")
+
+
+def _given(**values: float | None) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _best_step(run: Path, rows: list[dict]) -> int:
@@ -113,7 +119,7 @@ def render_card(name: str, config: dict) -> str:
         "",
         "## Adapting",
         "",
-        learner.how_it_adapts(),
+        learner.describe(),
         "",
         *_trained(training),
         *_measured(config["results"]),

@@ -17,7 +17,7 @@ from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT, Run, TrainConf
 
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
 _ROW = ("step", "train_loss", "val_accuracy", "val_loss")
-_RESULT = ("accuracy", "loss", "dataset", "split", "n_way", "n_shot", "n_episodes", "transductive")
+_RESULT = ("accuracy", "loss", "dataset", "split", "n_way", "n_shot", "n_episodes", "transductive", "settings")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def results_table(records: Iterable[RunRecord]) -> list[dict]:
             "accuracy": Interval(**result["accuracy"]),
             "loss": Interval(**result["loss"]),
             "mode": describe_mode(result),
-            **{name: result.get(name) for name in ("inner_lr", "inner_steps")},  # None: no inner loop
+            "settings": result["settings"],
         }
         for record in records
         for result in record.results
@@ -132,8 +132,7 @@ _COLUMNS: dict[str, Callable[[dict], str]] = {
     "accuracy": lambda row: row["accuracy"].percent(),
     "cross entropy": lambda row: str(row["loss"]),
     "episodes": lambda row: f"{row['n_episodes']}, {row['mode']}",
-    "learning rate": lambda row: "–" if row["inner_lr"] is None else f"{row['inner_lr']:.3g}",
-    "epochs": lambda row: "–" if row["inner_steps"] is None else str(row["inner_steps"]),
+    "settings": lambda row: ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in row["settings"].items()) or "–",
 }
 
 

@@ -1,6 +1,7 @@
 """The panel of a metric learner: see where the network puts the pictures, and the prototypes move with the shots."""
 
 import threading
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 
@@ -17,18 +18,16 @@ METHODS = (("PCA", "pca"), ("t-SNE", "tsne"))
 class EmbeddingPanel(EpisodePanel):
     """Sample classes and see where the network puts them. With more shots the prototypes move, and everything else stays in its place."""
 
-    def __init__(
-        self, session: DemoSession, *, inner_lr: float | None = None, inner_steps: int | None = None, centre_name: str = "prototype"
-    ):
+    def __init__(self, session: DemoSession, *, settings: Mapping[str, float] | None = None, centre_name: str = "prototype"):
         """Show the session of a metric learner; sliders of fine-tuning are there if it has any, and start from the given settings."""
-        super().__init__(session, inner_lr=inner_lr, inner_steps=inner_steps, most_classes=MOST_CLASSES)
+        super().__init__(session, settings=settings, most_classes=MOST_CLASSES)
         self.centre_name = centre_name
         self.map: EmbeddingMap | None = None  # what is on show
         self._maps: dict[str, EmbeddingMap] = {}  # the last one of each method
         self._drawing = threading.Lock()
         self.children = [
             self.data_box,
-            widgets.HBox([] if self.epochs is None else [self.rate_box, self.epochs_box]),
+            widgets.HBox(self.setting_boxes),
             self._map_controls(),
             self.status,
             self.map_image,
@@ -57,8 +56,8 @@ class EmbeddingPanel(EpisodePanel):
         except Exception as error:  # a widget's callback has nobody else to tell
             self._show_error(error)
 
-    def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
-        self.learning = self.session.learn(inner_lr, inner_steps, on_epoch=lambda epoch: check())
+    def _learn(self, check: Check, settings: dict[str, float]) -> str:
+        self.learning = self.session.learn(settings, on_epoch=lambda epoch: check())
         self.map = self._mapped(check)
         self._set_silently(self.query, "max", len(self.map.queries) - 1)
         self._draw()

@@ -3,7 +3,7 @@
 import html
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
 import numpy as np
@@ -27,7 +27,7 @@ Check = Callable[[], None]
 class EpisodePanel(widgets.VBox):
     """Choose an episode, learn it, evaluate. A subclass learns and shows what was learned (`_learn`), and lays out the parts."""
 
-    def __init__(self, session: DemoSession, *, inner_lr: float | None, inner_steps: int | None, most_classes: int):
+    def __init__(self, session: DemoSession, *, settings: Mapping[str, float] | None, most_classes: int):
         """Show the session; sliders of fine-tuning are there if it has any, and start from the given settings or its checkpoint's."""
         super().__init__(layout=widgets.Layout(width="960px"))
         self.session = session
@@ -43,7 +43,7 @@ class EpisodePanel(widgets.VBox):
         self.picker = ClassPicker(session, self.choose)
         self.own_picture = OwnPicture(self.classify)
         self._make_data_controls(most_classes)
-        self._make_sliders(inner_lr, inner_steps)
+        self._make_sliders(settings or {})
         self._make_evaluation_controls()
 
     # The controls.
@@ -83,17 +83,17 @@ class EpisodePanel(widgets.VBox):
             control.observe(lambda _: None if self._is_syncing() else self.sample(), "value")
         self.sample_button.on_click(lambda _: self.seed.set_trait("value", int(torch.randint(10**6, ()))))
 
-    def _make_sliders(self, inner_lr: float | None, inner_steps: int | None) -> None:
-        learner = self.session.learner.with_inner_loop(inner_lr, inner_steps)
-        settings, (label, low, high) = learner.inner_loop_settings(), learner.inner_lr_slider
-        self.learning_rate = self.epochs = None
-        if settings["inner_steps"] is not None:
-            self.learning_rate = log_slider(settings["inner_lr"], low, high, label)
-            self.epochs = int_slider(settings["inner_steps"], 0, 50, "epochs")
-            self.rate_box = numbered(self.learning_rate, widgets.BoundedFloatText, step=0.001)
-            self.epochs_box = numbered(self.epochs, widgets.BoundedIntText)
-            for control in (self.learning_rate, self.epochs):
-                control.observe(lambda _: self.learn(), "value")
+    def _make_sliders(self, given: Mapping[str, float]) -> None:
+        self.sliders: dict[str, widgets.Widget] = {}
+        self.setting_boxes: list[widgets.HBox] = []
+        for setting in self.session.learner.with_settings(**given).settings():
+            high = max(setting.high, setting.value)
+            make = log_slider if setting.scale == "log" else int_slider
+            slider = make(setting.value, min(setting.low, setting.value), high, setting.label)
+            self.sliders[setting.name] = slider
+            box = {} if setting.is_whole else {"step": 0.001}
+            self.setting_boxes.append(numbered(slider, widgets.BoundedIntText if setting.is_whole else widgets.BoundedFloatText, **box))
+            slider.observe(lambda _: self.learn(), "value")
 
     def _make_evaluation_controls(self) -> None:
         self.evaluate_button = widgets.Button(
@@ -172,7 +172,7 @@ class EpisodePanel(widgets.VBox):
 
     # What the worker does.
 
-    def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
+    def _learn(self, check: Check, settings: dict[str, float]) -> str:
         """Set `learning` to the session's episode learned, show it, and return what to say of it."""
         raise NotImplementedError  # not an abstract method: a widget's metaclass is that of traitlets, which enforces none
 
@@ -180,15 +180,15 @@ class EpisodePanel(widgets.VBox):
         """Show the session's episode, which is a new one, before it is learned."""
 
     def _learn_anew(self, check: Check) -> None:
-        asked, inner_loop, started = self._n_asked, self._inner_loop(), time.perf_counter()
+        asked, settings, started = self._n_asked, self._settings(), time.perf_counter()
         self._prepare()
         check()
         self.progress.value, self.result.value = 0, ""  # they were of something else
-        said = self._learn(check, *inner_loop)
+        said = self._learn(check, settings)
         if self.own_picture.current is not None:
             self.classify(self.own_picture.current)
         self._n_learned = asked
-        self.status.say(f"{self._setting()}: learned in {time.perf_counter() - started:.2f} s{self._inner_loop_text(*inner_loop)}; {said}")
+        self.status.say(f"{self._setting()}: learned in {time.perf_counter() - started:.2f} s{self._settings_text(settings)}; {said}")
         if self._failed is not None:  # it belonged to a choice before the newest, whose job it ended
             self._show_error(self._failed)
 
@@ -224,7 +224,7 @@ class EpisodePanel(widgets.VBox):
             self._learn_anew(check)
         check()
         self.stop_button.disabled, self.progress.value = False, 0
-        inner_lr, inner_steps = self._inner_loop()
+        settings = self._settings()
 
         def show(done: int, accuracy: Interval) -> None:
             check()
@@ -232,22 +232,22 @@ class EpisodePanel(widgets.VBox):
             self.result.value = f"{accuracy.percent()} after {done} episodes"
 
         try:
-            result = self.session.evaluate(EVALUATION_EPISODES, inner_lr, inner_steps, on_progress=show)
+            result = self.session.evaluate(EVALUATION_EPISODES, settings, on_progress=show)
             baseline = self.session.evaluate_baseline(EVALUATION_EPISODES, on_progress=lambda done, accuracy: check())
             check()
         finally:
             self.stop_button.disabled = True
         self.result.value = (
             f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}"
-            f"{self._inner_loop_text(inner_lr, inner_steps)}, inductive, seed {result.seed}). "
+            f"{self._settings_text(settings)}, inductive, seed {result.seed}). "
             f"Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
         )
 
-    def _inner_loop(self) -> tuple[float | None, int | None]:
-        return (None, None) if self.epochs is None else (self.learning_rate.value, self.epochs.value)
+    def _settings(self) -> dict[str, float]:
+        return {name: slider.value for name, slider in self.sliders.items()}
 
-    def _inner_loop_text(self, inner_lr: float | None, inner_steps: int | None) -> str:
-        return "" if inner_steps is None else f", {self.learning_rate.description} {inner_lr:.3g}, {inner_steps} epochs"
+    def _settings_text(self, settings: dict[str, float]) -> str:
+        return "".join(f", {self.sliders[name].description} {value:.3g}" for name, value in settings.items())
 
     def _setting(self) -> str:
         session = self.session

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 
@@ -17,9 +18,9 @@ FRAME_SECONDS = 0.12  # at least, between two pictures of a learning under way: 
 class FewShotPanel(EpisodePanel):
     """Sample classes, move the sliders, watch the model learn. Every learning starts again from the pretrained weights."""
 
-    def __init__(self, session: DemoSession, *, inner_lr: float | None = None, inner_steps: int | None = None):
+    def __init__(self, session: DemoSession, *, settings: Mapping[str, float] | None = None):
         """Show the session; the sliders start from the given settings, or from those of its checkpoint."""
-        super().__init__(session, inner_lr=inner_lr, inner_steps=inner_steps, most_classes=MAX_CHOSEN)
+        super().__init__(session, settings=settings, most_classes=MAX_CHOSEN)
         self._picture: plots.LearningPicture | None = None
         self._drawing = threading.Lock()
         self.support_image, self.learning_image = widgets.Image(format="png"), widgets.Image(format="png")
@@ -32,8 +33,8 @@ class FewShotPanel(EpisodePanel):
             self.data_box,
             widgets.HTML("<b>Support</b>, all it learns from:"),
             self.support_image,
-            widgets.HBox([self.rate_box, self.learn_button]),
-            widgets.HBox([self.epochs_box, self.stop_button]),
+            *self.setting_boxes,
+            widgets.HBox([self.learn_button, self.stop_button]),
             self.status,
             self.learning_image,
             numbered(self.shown_epoch, widgets.BoundedIntText),
@@ -49,8 +50,9 @@ class FewShotPanel(EpisodePanel):
         self.status.say("learning …")  # the same settings lead to the same picture: something is to be seen of the press
         self.learn()
 
-    def _learn(self, check: Check, inner_lr: float | None, inner_steps: int | None) -> str:
+    def _learn(self, check: Check, settings: dict[str, float]) -> str:
         self.learning = None  # if this one is stopped, there is none
+        inner_steps = settings["inner_steps"]
         drawn = time.perf_counter()
         self.stop_button.disabled = False
 
@@ -61,7 +63,7 @@ class FewShotPanel(EpisodePanel):
                 self._draw(epoch, inner_steps)
                 drawn = time.perf_counter()
 
-        self.learning = self.session.learn(inner_lr, inner_steps, on_epoch=show)
+        self.learning = self.session.learn(settings, on_epoch=show)
         self.stop_button.disabled = True
         self._set_silently(self.shown_epoch, "max", max(inner_steps, 1))
         self._set_silently(self.shown_epoch, "value", inner_steps)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
-from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners import Reptile, ReptileConfig
 from fewshot_kit.networks.conv4 import Conv4Config
 

@@ -1,16 +1,13 @@
-"""Write files whole or not at all, and keep what was decoded so that the next load need not decode it again."""
+"""Keep what was decoded, so that the next load need not decode it again."""
 
 import hashlib
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
-from uuid import uuid4
 
 import numpy as np
 
+from fewshot_kit.data.files import written_whole
 from fewshot_kit.data.sources import cache_folder
 
 logger = logging.getLogger(__name__)
@@ -18,20 +15,6 @@ logger = logging.getLogger(__name__)
 CACHE_VERSION = 1  # raise it whenever decoding, drawing or preprocessing changes a pixel
 
 Arrays = dict[str, np.ndarray]
-
-
-@contextmanager
-def written_whole(target: Path) -> Iterator[BinaryIO]:
-    """Open a file beside `target` that takes its place when the block ends, and is deleted if the block fails."""
-    part = target.with_name(f"{target.name}.{uuid4().hex}.part")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with part.open("w+b") as file:
-            yield file
-        os.replace(part, target)
-    finally:
-        with suppress(OSError):  # gone already if all went well
-            part.unlink()
 
 
 def cached(name: str, paths: Sequence[Path], how: tuple, build: Callable[[], Arrays]) -> Arrays:

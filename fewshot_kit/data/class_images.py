@@ -8,7 +8,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.data.preprocessing import Preprocessing
 
 ROTATIONS = ("rot000", "rot090", "rot180", "rot270")  # counter-clockwise
 MIRRORED = "mirrored"  # left to right
@@ -28,6 +28,8 @@ class ClassImages:
     counts: tuple[int, ...]  # images a class
     class_names: tuple[str, ...]  # as the files name them: escape them before they reach HTML
     preprocessing: Preprocessing
+    is_rotated: bool = False  # each class is here four times, turned by quarters
+    is_mirrored: bool = False  # each class is here twice
 
     def __post_init__(self):
         shape = (sum(self.counts), self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
@@ -87,17 +89,24 @@ class ClassImages:
         return replace(self, images=images, counts=(n,) * len(self))
 
     def with_rotations(self) -> "ClassImages":
-        """Make every class four: turned counter-clockwise by 0, 90, 180 and 270 degrees (Vinyals et al. 2016, sec. 4.1.1)."""
+        """Make every class four: turned counter-clockwise by 0, 90, 180 and 270 degrees (Vinyals et al. 2016, sec. 4.1.1).
+
+        Raises ValueError where they are turned already: a class would be there several times under different names.
+        """
+        if self.is_rotated:
+            raise ValueError(f"the classes of {self.name!r} are rotated already: turned again, each would be there four times")
         of_classes = self.images.split(self.counts)
         images = torch.cat([torch.rot90(images, turns, dims=(-2, -1)) for images in of_classes for turns in range(4)])
         counts = tuple(count for count in self.counts for _ in ROTATIONS)
         names = tuple(f"{name}/{rotation}" for name in self.class_names for rotation in ROTATIONS)
-        return replace(self, images=images, counts=counts, class_names=names)
+        return replace(self, images=images, counts=counts, class_names=names, is_rotated=True)
 
     def with_reflections(self) -> "ClassImages":
-        """Make every class two: as it is, and mirrored left to right."""
+        """Make every class two: as it is, and mirrored left to right. Raises ValueError where they are so already."""
+        if self.is_mirrored:
+            raise ValueError(f"the classes of {self.name!r} are mirrored already: mirrored again, each would be there twice; leave it out")
         of_classes = self.images.split(self.counts)
         images = torch.cat([side for images in of_classes for side in (images, images.flip(-1))])
         counts = tuple(count for count in self.counts for _ in range(2))
         names = tuple(name for original in self.class_names for name in (original, f"{original}/{MIRRORED}"))
-        return replace(self, images=images, counts=counts, class_names=names)
+        return replace(self, images=images, counts=counts, class_names=names, is_mirrored=True)

@@ -1,6 +1,7 @@
 """From the files of a data set to pictures by class: decoded one by one, kept in the cache."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,8 +10,9 @@ from tqdm import tqdm
 
 from fewshot_kit.data.cache import cached
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.data.images import Ink, Preprocessing, preprocess, read_image
-from fewshot_kit.data.sources import PictureTree
+from fewshot_kit.data.images import Ink, preprocess, read_image
+from fewshot_kit.data.preprocessing import Preprocessing
+from fewshot_kit.data.sources import PictureTree, open_tree, pictures_by_class
 
 Classes = Mapping[str, Sequence[PurePosixPath]]  # the pictures of each class, in order
 
@@ -34,6 +36,12 @@ def kept_images(name: str, paths: Sequence[Path], preprocessing: Preprocessing, 
         built = build()
         return {"images": built.images.numpy(), "counts": np.array(built.counts), "class_names": np.array(built.class_names)}
 
-    kept = cached(name, paths, (preprocessing,), arrays)
+    kept = cached(name, paths, preprocessing.form, arrays)
     counts, names = tuple(kept["counts"].tolist()), tuple(kept["class_names"].tolist())
     return ClassImages(name, "all", torch.from_numpy(kept["images"]), counts, names, preprocessing)
+
+
+def decode_tree(path: Path, ink: Ink, split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    """Decode a folder or archive of one sub-folder a class."""
+    with open_tree(path) as tree:
+        return replace(decode_pictures(tree, pictures_by_class(tree), ink, preprocessing, progress), split=split)

@@ -10,7 +10,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
@@ -19,6 +18,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from fewshot_kit.data.preprocessing import Preprocessing
 
 Ink = Literal["dark", "light", "auto"]
 Source = str | Path | bytes | memoryview | BinaryIO  # an upload box hands over a memoryview
@@ -33,23 +34,6 @@ _warnings_lock = threading.Lock()
 
 class ImageError(ValueError):
     """A picture that cannot be used; the message names it, says what is wrong and what to do."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a model expects of a picture; saved beside its weights.
-
-    `channels == 1` asks for ink pictures (uint8, light ink 255 on a dark background 0), `channels == 3` for RGB photographs.
-    """
-
-    size: int = 28  # height and width, in pixels
-    channels: int = 1
-
-    def __post_init__(self):
-        if not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"size must be a whole number of pixels from 1 up, but is {self.size!r}")
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 (ink pictures) or 3 (photographs), but is {self.channels!r}")
 
 
 def read_image(source: Source, *, name: str | None = None) -> np.ndarray:

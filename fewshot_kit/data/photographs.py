@@ -1,7 +1,7 @@
 """Data sets of colour photographs: CIFAR-FS (32 x 32 pixels) and the Grocery Store data set (84 x 84 in its usual small form).
 
 Load them with `Preprocessing(size=32 or 84, channels=3)`; with one channel they are gray as they are, not turned into light ink.
-A photograph on its side is no class of its own: meta-train without rotated classes (`train ... --no-rotations`).
+A photograph on its side is no class of its own: it is not rotated in training.
 
 - CIFAR-FS: the 100 classes of CIFAR-100 (Krizhevsky 2009; 600 images each, official train and test pooled), split 64 / 16 / 20 as
   by Bertinetto et al. 2019. Read from `cifar100/images.zip` (a folder a class) or from the official binary archive, which is downloaded.
@@ -19,7 +19,8 @@ import torch
 
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.decoding import Classes, decode_pictures, kept_images
-from fewshot_kit.data.images import Preprocessing, preprocess
+from fewshot_kit.data.images import preprocess
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.sources import ArchiveError, PictureTree, RemoteFile, cache_folder, find_file, open_tree, pictures_by_class, reading
 
 _SPLITS = Path(__file__).parent / "splits"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO, Literal
 from urllib.parse import quote
 from zipfile import ZipFile
 
@@ -23,8 +23,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fewshot_kit.data.cache import cached, written_whole
-from fewshot_kit.data.images import Preprocessing, preprocess
+from fewshot_kit.data.cache import cached
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.files import written_whole
+from fewshot_kit.data.images import preprocess
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.sources import cache_folder, data_folder, reading, root_cause
 from fewshot_kit.data.strokes import Drawing, rasterise, read_drawings
 
@@ -96,7 +99,7 @@ def load_pictures(
         return {"images": torch.cat(pictures).numpy(), "counts": np.array([len(of_category) for of_category in pictures])}
 
     paths = sorted({file.path for file in files})
-    arrays = cached("quickdraw", paths, (preprocessing, tuple(names), samples_per_class), build)
+    arrays = cached("quickdraw", paths, (*preprocessing.form, tuple(names), samples_per_class), build)
     return torch.from_numpy(arrays["images"]), tuple(arrays["counts"].tolist())
 
 
@@ -192,30 +195,10 @@ def fetch_files(names: Sequence[str], samples_per_class: int | None = None, prog
     return [found[name] for name in names]
 
 
-def download_category(category: str, kind: Kind = "ndjson", progress: bool = True) -> Path:
-    """Download the whole official file of a category into the cache: "ndjson" has strokes, "npy" pictures of 28 x 28.
-
-    The files have no published checksums: what came is read through before it is kept.
-    """
-    _check_category(category)
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, but is {kind!r}")
-    url, target = _url(category, kind), cache_folder() / "quickdraw" / f"{category}.{kind}"
-    with _downloading(url, target) as file:
-        for chunk in _chunks(url, progress):
-            file.write(chunk)
-        file.flush()
-        if kind == "npy":
-            _bitmaps(Path(file.name), name="it")
-        else:
-            _check_drawings(Path(file.name))
-    return target
-
-
 def _download_beginning(category: str, n: int) -> Path:
     """Download the first `n` drawings of a category and no more."""
     url, target = _url(category, "ndjson"), cache_folder() / "quickdraw" / f"{category}-first{n}.ndjson"
-    with _downloading(url, target) as file, closing(_chunks(url, progress=False)) as chunks:
+    with _downloading(url, target) as file, closing(_chunks(url)) as chunks:
         _check_drawings(_copied(_lines(chunks), file), limit=n)
     return target
 
@@ -242,7 +225,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _chunks(url: str, progress: bool) -> Iterator[bytes]:
+def _chunks(url: str) -> Iterator[bytes]:
     """Yield what a URL sends, piece by piece; OSError if that is less than it announced."""
     import requests  # what pooch downloads with; it takes long to import, and only downloads need it
 
@@ -250,11 +233,9 @@ def _chunks(url: str, progress: bool) -> Iterator[bytes]:
     with requests.get(url, stream=True, timeout=_TIMEOUT, headers=headers) as response:
         response.raise_for_status()
         n_announced, n_received = int(response.headers.get("Content-Length", 0)), 0
-        with tqdm(total=n_announced or None, desc=url.split("/")[-1], unit="B", unit_scale=True, disable=not progress) as bar:
-            for chunk in response.iter_content(_CHUNK):
-                n_received += len(chunk)
-                bar.update(len(chunk))
-                yield chunk
+        for chunk in response.iter_content(_CHUNK):
+            n_received += len(chunk)
+            yield chunk
         if n_received < n_announced:
             raise OSError(f"it broke off after {n_received:,} of {n_announced:,} bytes")
 
@@ -275,3 +256,16 @@ def _downloading(url: str, target: Path) -> Iterator[BinaryIO]:
 
 def _url(category: str, kind: Kind) -> str:
     return f"{_URLS[kind]}/{quote(category)}.{kind}"
+
+
+# --- the data set ---
+
+
+def load_quickdraw(split: str, preprocessing: Preprocessing, progress: bool, samples_per_class: int | None) -> ClassImages:
+    names = categories(split)
+    images, counts = load_pictures(names, preprocessing, samples_per_class, progress)
+    return ClassImages("quickdraw", split, images, counts, names, preprocessing)
+
+
+def quickdraw_is_here() -> bool:
+    return len(find_files(categories())) == len(categories())

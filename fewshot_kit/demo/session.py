@@ -12,10 +12,12 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import is_available, load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.images import preprocess, to_float
-from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
-from fewshot_kit.learners import Learner, NearestPrototype, Predictor
+from fewshot_kit.evaluate import evaluate, sample_episodes
+from fewshot_kit.learners.base import Learner, Predictor
+from fewshot_kit.learners.nearest_prototype import NearestPrototype
 from fewshot_kit.learners.settings import Setting
-from fewshot_kit.networks.devices import pick_device
+from fewshot_kit.networks.devices import pick_device, use_one_thread
+from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training.checkpoints import Checkpoint, load_checkpoint
 
 
@@ -67,6 +69,7 @@ class DemoSession:
         seed: int = 0,
         device: str = "auto",
     ):
+        use_one_thread()
         self.device = pick_device(device)
         self.checkpoint = load_checkpoint(checkpoint, device=self.device) if isinstance(checkpoint, str) else checkpoint
         self.learner = self.checkpoint.learner.to(self.device)
@@ -108,7 +111,7 @@ class DemoSession:
         return self._learner().settings()
 
     def _learner(self, settings: Mapping[str, float] | None = None) -> Learner:
-        return self.learner.with_settings(**(settings or {}))
+        return self.checkpoint.learner_for(self.n_way, self.n_shot).with_settings(**(settings or {}))
 
     def learn(self, settings: Mapping[str, float] | None = None, *, on_epoch: Callable[[Epoch], None] | None = None) -> Learning:
         """Learn the episode's support from the pretrained weights, by these values of `settings`.

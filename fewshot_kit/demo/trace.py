@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from fewshot_kit.data.episodes import Episode, LabelledImages
-from fewshot_kit.evaluate import Interval
-from fewshot_kit.learners import Learner, MetaSGD, Predictor
+from fewshot_kit.learners.base import Learner, Predictor
 from fewshot_kit.learners.fine_tune import Parameters
-from fewshot_kit.learners.gradient import FineTuned
+from fewshot_kit.learners.gradient import GradientLearner
+from fewshot_kit.learners.meta_sgd import MetaSGD
+from fewshot_kit.networks.build import layer_names
+from fewshot_kit.results import Interval
 
 
 def accuracy_by_step(learner: Learner, episodes: Sequence[Episode], steps: Sequence[int] | None = None) -> Tensor:
@@ -41,7 +43,7 @@ def mean_and_half_width(accuracies: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return np.array([column.mean for column in columns]), np.array([column.half_width for column in columns])
 
 
-def from_scratch(learner: FineTuned, seed: int = 0, **changes) -> FineTuned:
+def from_scratch(learner: GradientLearner, seed: int = 0, **changes) -> GradientLearner:
     """Return a learner of the same kind with random weights in place of the meta-learned ones; `changes` are of its configuration."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -59,49 +61,44 @@ def best_inner_lr(learner: Learner, episodes: Sequence[Episode], rates: Sequence
     return max(rates, key=right)
 
 
-def parameters_by_step(learner: FineTuned, support: LabelledImages) -> tuple[Parameters, ...]:
+def parameters_by_step(learner: GradientLearner, support: LabelledImages) -> tuple[Parameters, ...]:
     """Return the weights that `adapt` goes through: theta under a head of zeros, and phi after each inner step."""
     path: list[Parameters] = []
     learner.inner_loop(support.to(learner.device), lambda step, loss, phi, buffers: path.append(phi))
     return tuple(path)
 
 
-def layer_changes(learner: FineTuned, support: LabelledImages) -> dict[str, Tensor]:
+def layer_changes(learner: GradientLearner, support: LabelledImages) -> dict[str, Tensor]:
     """Return how far each inner step moves each layer, (inner_steps,): the norm of the step over that of the layer after the step.
 
     After, not before: the head starts at zero, so that its first step counts as 1 (all there is of it is new).
     """
-    path = parameters_by_step(learner, support)
+    path, layers = parameters_by_step(learner, support), layer_names(learner.network)
     names: dict[str, list[str]] = {}
     for name in path[0]:
-        names.setdefault(_layer(name), []).append(name)
+        names.setdefault(layers.get(name, "head"), []).append(name)
     flat = {layer: torch.stack([torch.cat([phi[name].flatten() for name in own]) for phi in path]) for layer, own in names.items()}
     return {layer: (p.diff(dim=0).norm(dim=1) / p[1:].norm(dim=1).clamp_min(1e-12)).cpu() for layer, p in flat.items()}
 
 
 def relative_rates(learner: MetaSGD) -> dict[str, Tensor]:
     """Return Meta-SGD's learned rates in units of where they started, one vector for the filters or the norm of a block, or the head's."""
-    parts: dict[str, list[Tensor]] = {}
-    for name, rate in learner.rates.items():
-        parts.setdefault(_part(name.replace("/", ".")), []).append(rate.detach().flatten().cpu())
+    layers, parts = layer_names(learner.network), {}
+    for name, rate in _rates(learner).items():
+        kind = "filters" if rate.ndim == 4 else "norm"
+        part = f"{layers[name]} {kind}" if name in layers else name.replace(".", " ")
+        parts.setdefault(part, []).append(rate.flatten())
     return {part: torch.cat(parts[part]) for part in sorted(parts, key=lambda part: (part == "head bias", part))}
 
 
 def rate_images(learner: MetaSGD) -> dict[str, Tensor]:
     """Return the relative rates that can be seen as small images (n, height, width): those of the first filters, and of the head."""
-    first = learner.rates["backbone/0/0/weight"].detach().cpu().mean(1)  # over the channels of the picture
-    head = learner.rates["head/weight"].detach().cpu()
-    side = round((head.numel() / learner.config.network.width) ** 0.5)
+    rates = _rates(learner)
+    first = next(rate for rate in rates.values() if rate.ndim == 4).mean(1)  # over the channels of the picture
+    head = rates["head.weight"]
+    side = round((head.numel() / len(first)) ** 0.5)
     return {"first filters": first, "head weights": head.reshape(-1, side, side)}
 
 
-def _layer(name: str) -> str:
-    """Name the layer of a parameter of a Conv4: "backbone.0.1.weight" is of "block 1"."""
-    first, second, *_ = name.split(".")
-    return "head" if first == "head" else f"block {int(second) + 1}"
-
-
-def _part(name: str) -> str:
-    if name.startswith("head."):
-        return f"head {name.removeprefix('head.')}"
-    return f"{_layer(name)} {'filters' if name.split('.')[2] == '0' else 'norm'}"
+def _rates(learner: MetaSGD) -> dict[str, Tensor]:
+    return {name.replace("/", "."): rate.detach().cpu() for name, rate in learner.rates.items()}

@@ -1,11 +1,11 @@
-"""What every learner can do: adapt to a support set, and tell what its outer optimiser steps on."""
+"""What every learner can do: adapt to a support set; and what one that is trained can do beside."""
 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import DrawnEpisode, Episode, EpisodeSampler, LabelledImages
-from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.engines import Chunks
 from fewshot_kit.learners.settings import CHOSEN, DEFAULT, Setting
 
-EPISODES_TOGETHER = 30  # of an evaluation
+EPISODES_TOGETHER = 30  # of an evaluation: as often it tells how far it is, and can be stopped
 
 # (n, c, h, w) -> logits (n, n_way). Inductive: predictor(x)[i:i+1] equals predictor(x[i:i+1]).
 Predictor = Callable[[Tensor], Tensor]
@@ -25,18 +25,11 @@ Predictor = Callable[[Tensor], Tensor]
 OnStep = Callable[[int, float, Predictor], None]
 
 
-def check_at_least(config: object, **least: int) -> None:
-    """Raise ValueError for the first of the named settings that is below its least value."""
-    for name, bound in least.items():
-        if getattr(config, name) < bound:
-            raise ValueError(f"{name} must be at least {bound}, not {getattr(config, name)}")
-
-
 class Learner(nn.Module, ABC):
     """A network that learns new classes from a support set, and the rule by which it learns."""
 
+    config: Any  # its hyper-parameters; `settings` names fields of it
     max_way: int | None = None  # None: any number of classes
-    engine = "auto"  # how `accumulate_meta_grad` computes the gradients of several tasks (learners/engines.py), where it has a choice
     settings_source = DEFAULT  # where the values of `settings` came from
     preprocessing = Preprocessing()  # what its network expects of a picture
 
@@ -46,24 +39,6 @@ class Learner(nn.Module, ABC):
 
         `transductive=True` lets the predictor use the statistics of all the images it is given together, where the learner has such.
         """
-
-    @abstractmethod
-    def accumulate_meta_grad(self, episodes: Sequence[Episode]) -> float:
-        """Add the meta-gradient of these episodes to the parameters' `.grad` and return the mean loss."""
-
-    @abstractmethod
-    def training_episodes(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
-        """Draw what one outer step trains on."""
-
-    def begin_training(self, dataset: ClassImages) -> None:
-        """Make what training on this data set needs beside the network, in parameters and buffers whose names begin with "training_".
-
-        They are saved with a run, so that it can be resumed, and left out of a checkpoint.
-        """
-
-    def released_state(self) -> dict[str, Tensor]:
-        """Return the `state_dict` of a checkpoint: without what only training needs."""
-        return {name: value for name, value in self.state_dict().items() if not name.startswith("training_")}
 
     @abstractmethod
     def describe(self) -> str:
@@ -116,6 +91,42 @@ class Learner(nn.Module, ABC):
     def predict_drawn(
         self, sampler: EpisodeSampler, drawn: Sequence[DrawnEpisode], *, transductive: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield what `predict_episodes` returns, for a few of the drawn episodes after the other."""
+        """Yield what `predict_episodes` returns, for a few episodes at a time."""
         predict = partial(self.predict_episodes, transductive=transductive)
         yield from Chunks(EPISODES_TOGETHER).map(lambda chunk: predict([sampler.gather(episode) for episode in chunk]), drawn)
+
+
+class TrainableLearner(Learner):
+    """A learner whose weights can be meta-trained: it draws its own batches, and says what the outer optimiser steps on.
+
+    What only training needs are parameters and buffers whose names begin with "training_": they are saved with a run, so that it can be
+    resumed, and left out of a checkpoint.
+    """
+
+    def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
+        """Make what training on this data set needs beside the weights; all chance comes from the generator."""
+
+    @abstractmethod
+    def training_batches(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
+        """Draw what one outer step trains on: a meta-batch of tasks, or one batch."""
+
+    def loss(self, batch: Episode) -> Tensor:
+        """Return the loss of one batch, differentiable by the weights, in the mode (train or eval) that training wants."""
+        raise TypeError(f"{type(self).__name__} has no training loss; it defines accumulate_meta_grad")
+
+    def accumulate_meta_grad(self, batches: Sequence[Episode]) -> float:
+        """Add the gradient of the batches' mean loss to the parameters' `.grad`, and return that loss."""
+        total = 0.0
+        for batch in batches:
+            loss = self.loss(batch) / len(batches)
+            loss.backward()
+            total += loss.item()
+        return total
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """Return what the outer optimiser steps on."""
+        return list(self.parameters())
+
+    def released_state(self) -> dict[str, Tensor]:
+        """Return the `state_dict` of a checkpoint: without what only training needs."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("training_")}

@@ -1,7 +1,10 @@
 """The inner loop: a few gradient steps on a support set, for one task or for a stack of tasks at once.
 
-Everything is a function of the parameters; no network is changed. A stack of tasks is the same loop on parameters with one more
-leading dimension: update rules are element-wise, so they serve both.
+Every learner that takes gradient steps takes them here, in training as before a person. Everything is a function of the parameters; no
+network is changed. A stack of tasks is the same loop on parameters with one more leading dimension: the rules are element-wise.
+
+An update rule has `start(parameters) -> state` and `step(parameters, gradients, loss, state) -> (parameters, state)`. Parameters that
+have no gradient stay as they are.
 """
 
 import math
@@ -13,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from fewshot_kit.learners.heads import apply_head, without_head
+
 Parameters = dict[str, Tensor]
 # (parameters, images, labels) -> (gradients, mean cross entropy); the loss is a scalar, or (tasks,) for a stack of tasks
 GradientFunction = Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]
@@ -20,15 +25,6 @@ GradientFunction = Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tens
 
 class Cancelled(Exception):
     """Raised by an `on_step` callback to stop the inner loop between two steps."""
-
-
-def check_inner_loop(inner_lr: float, inner_steps: int) -> None:
-    """Raise ValueError unless the learning rate is a finite positive number and the number of steps a whole number from 0."""
-    is_number = isinstance(inner_lr, (int, float)) and not isinstance(inner_lr, bool)
-    if not (is_number and math.isfinite(inner_lr) and inner_lr > 0):
-        raise ValueError(f"inner_lr (the learning rate) must be a finite number above 0, not {inner_lr!r}; try 0.01")
-    if isinstance(inner_steps, bool) or not isinstance(inner_steps, int) or inner_steps < 0:
-        raise ValueError(f"inner_steps (the epochs) must be a whole number, 0 or more, not {inner_steps!r}; 0 shows the untrained model")
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class SGD:
     def start(self, parameters: Parameters) -> None:
         return None
 
-    def step(self, parameters: Parameters, gradients: Parameters, state: None) -> tuple[Parameters, None]:
+    def step(self, parameters: Parameters, gradients: Parameters, loss: Tensor, state: None) -> tuple[Parameters, None]:
         stepped = {name: parameters[name] - self.lr * _scale(self.scales, name) * gradient for name, gradient in gradients.items()}
         return {**parameters, **stepped}, None
 
@@ -56,7 +52,7 @@ class LearnedSGD:
     def start(self, parameters: Parameters) -> None:
         return None
 
-    def step(self, parameters: Parameters, gradients: Parameters, state: None) -> tuple[Parameters, None]:
+    def step(self, parameters: Parameters, gradients: Parameters, loss: Tensor, state: None) -> tuple[Parameters, None]:
         stepped = {name: parameters[name] - self.factor * self.rates[name] * gradient for name, gradient in gradients.items()}
         return {**parameters, **stepped}, None
 
@@ -73,12 +69,12 @@ class Adam:
     def start(self, parameters: Parameters) -> tuple[int, Parameters]:
         return 0, {name: torch.zeros_like(p) for name, p in parameters.items()}
 
-    def step(self, parameters: Parameters, gradients: Parameters, state) -> tuple[Parameters, tuple[int, Parameters]]:
-        count, squares = state[0] + 1, {}
+    def step(self, parameters: Parameters, gradients: Parameters, loss: Tensor, state) -> tuple[Parameters, tuple[int, Parameters]]:
+        count, squares = state[0] + 1, dict(state[1])
         updated = dict(parameters)
         for name in gradients:
             p = parameters[name]
-            squares[name] = self.beta2 * state[1][name] + (1 - self.beta2) * gradients[name].square()
+            squares[name] = self.beta2 * squares[name] + (1 - self.beta2) * gradients[name].square()
             scale = (squares[name] / (1 - self.beta2**count)).sqrt_().add_(self.eps)
             updated[name] = p - self.lr * _scale(self.scales, name) * gradients[name] / scale
         return updated, (count, squares)
@@ -88,20 +84,19 @@ def _scale(scales: Mapping[str, float], name: str) -> float:
     return math.prod(scale for prefix, scale in scales.items() if name.startswith(prefix))
 
 
-UPDATE_RULES = {"sgd": SGD, "adam": Adam}
+RULES = {"sgd": SGD, "adam": Adam}
 UpdateRule = SGD | Adam | LearnedSGD
 
 
-def network_state(network: nn.Module) -> tuple[Parameters, Parameters]:
-    """Return detached copies of the parameters and of the buffers (the statistics of batch norm), to be passed to the functions here."""
-    parameters = {name: p.detach().clone() for name, p in network.named_parameters()}
-    return parameters, {name: b.detach().clone() for name, b in network.named_buffers()}
+def logits_of(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor) -> Tensor:
+    """Return logits (n, n_way): the network under these parameters, and the head among them on its features."""
+    return apply_head(parameters, functional_call(network, {**without_head(parameters), **buffers}, (images,)))
 
 
 def task_loss(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross entropy of one task in training mode: batch norm records the batch's statistics in `buffers`."""
     network.train()
-    return F.cross_entropy(functional_call(network, {**parameters, **buffers}, (images,)), labels)
+    return F.cross_entropy(logits_of(network, parameters, buffers, images), labels)
 
 
 def stacked_loss(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, labels: Tensor) -> Tensor:
@@ -150,6 +145,10 @@ def stacked_gradient(network: nn.Module, buffers: Parameters, *, second_order: b
     return gradient
 
 
+def detached(state: Parameters) -> Parameters:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
 def stack(state: Parameters, n_tasks: int) -> Parameters:
     """Repeat parameters or buffers along a new leading task dimension."""
     # Contiguous: vmap knows no channels_last group norm.
@@ -160,7 +159,7 @@ def stack(state: Parameters, n_tasks: int) -> Parameters:
 def predict(network: nn.Module, parameters: Parameters, buffers: Parameters, images: Tensor, *, transductive: bool = False) -> Tensor:
     """Return logits (n, n_way); batch norm uses `buffers`, or the statistics of these images together if `transductive`."""
     network.train(transductive)
-    return functional_call(network, {**parameters, **clone(buffers)}, (images,))
+    return logits_of(network, parameters, clone(buffers), images)
 
 
 @torch.no_grad()
@@ -169,7 +168,7 @@ def stacked_predict(
 ) -> Tensor:
     """Return logits (tasks, n, n_way) of images (tasks, n, c, h, w) under stacked parameters and buffers."""
     network.train(transductive)
-    return vmap(lambda p, b, x: functional_call(network, {**p, **b}, (x,)))(parameters, clone(buffers), images)
+    return vmap(lambda p, b, x: logits_of(network, p, b, x))(parameters, clone(buffers), images)
 
 
 def clone(state: Parameters) -> Parameters:
@@ -180,17 +179,17 @@ def fine_tune(
     gradient: GradientFunction,
     parameters: Parameters,
     batches: Iterable[tuple[Tensor, Tensor]],
-    update_rule: UpdateRule,
+    rule: UpdateRule,
     on_step: Callable[[int, Tensor, Parameters], None] | None = None,
 ) -> Parameters:
-    """Take one step of `update_rule` for each (images, labels) batch and return the adapted parameters.
+    """Take one step of `rule` for each (images, labels) batch and return the adapted parameters.
 
     `on_step(step, loss, parameters)` is called before each update with the loss at these parameters; `step` counts the updates made.
     """
-    state = update_rule.start(parameters)
+    state = rule.start(parameters)
     for step, (images, labels) in enumerate(batches):
         gradients, loss = gradient(parameters, images, labels)
         if on_step is not None:
             on_step(step, loss, parameters)
-        parameters, state = update_rule.step(parameters, gradients, state)
+        parameters, state = rule.step(parameters, gradients, loss, state)
     return parameters

@@ -1,26 +1,24 @@
-"""What the gradient-based learners share: a network that is fine-tuned on the support, under a head that starts at zero."""
+"""What the learners share that fine-tune by gradient steps: a network, a head, and the one inner loop that adapts them."""
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_kit.data.episodes import Episode, LabelledImages, stack_episodes
-from fewshot_kit.learners.base import Learner, OnStep, Predictor
-from fewshot_kit.learners.engines import map_in_threads
+from fewshot_kit.learners.base import OnStep, Predictor, TrainableLearner
+from fewshot_kit.learners.configs import GradientConfig
 from fewshot_kit.learners.fine_tune import (
-    UPDATE_RULES,
+    RULES,
+    GradientFunction,
     Parameters,
     UpdateRule,
-    check_inner_loop,
     clone,
+    detached,
     fine_tune,
-    network_state,
     predict,
     stack,
     stacked_gradient,
@@ -29,47 +27,35 @@ from fewshot_kit.learners.fine_tune import (
     task_gradient,
     task_loss,
 )
+from fewshot_kit.learners.heads import HEAD, first_rows, zero_head
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate
-from fewshot_kit.networks.conv4 import Conv4, Conv4Config
+from fewshot_kit.networks.build import from_config
+from fewshot_kit.networks.devices import map_in_threads, n_workers
 
-STACKED_SUPPORT = 10  # images; above it, threads were faster than a stack on two cores
+STACKED_SUPPORT = 10  # images; above it, one task a thread was faster than a stack on two cores
 
-
-@dataclass(frozen=True)
-class FineTunedConfig:
-    """The network, and the inner loop that adapts it to a person's support set."""
-
-    network: Conv4Config = field(default_factory=Conv4Config)
-    update_rule: str = "sgd"  # one of UPDATE_RULES
-    inner_lr: float = 0.01
-    inner_steps: int = 10  # full-batch steps ("epochs")
-    head_lr_scale: float = 50.0  # the head starts at zero and has few steps to grow in
-
-    def __post_init__(self):
-        check_inner_loop(self.inner_lr, self.inner_steps)
-        if self.update_rule not in UPDATE_RULES:
-            raise ValueError(f"update_rule must be one of {', '.join(UPDATE_RULES)}, not {self.update_rule!r}")
-        if not self.head_lr_scale > 0:
-            raise ValueError(f"head_lr_scale must be above 0, not {self.head_lr_scale}")
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Self:
-        """Make the configuration from what config.json holds."""
-        return cls(**{**values, "network": Conv4Config(**values["network"])})
+Batches = Iterable[tuple[Tensor, Tensor]]  # of (images, labels)
 
 
-class FineTuned(Learner):
+class GradientLearner(TrainableLearner):
     """A network that is fine-tuned on the support; a subclass says how its initial weights theta are meta-learned.
 
-    The head starts at zero for every task and has a row a class, for any number of classes. Under random label orders the rows of a
-    meta-learned head are equal in expectation, and equal rows change no softmax, so nothing is lost.
+    The head starts at zero for every task and has a row a class, for any number of classes (`head="zero"`); or its start is learned, for
+    as many classes as it was trained with (`head="learned"`, as in the papers).
     """
 
-    def __init__(self, config: FineTunedConfig):
+    config: GradientConfig
+
+    def __init__(self, config: GradientConfig):
         super().__init__()
         self.config = config
-        self.preprocessing = config.network.preprocessing
-        self.network = Conv4(config.network, n_out=0)
+        self.network = from_config(config.network)
+        self.preprocessing = self.network.preprocessing
+        is_learned = config.head == "learned"
+        self.head = nn.Linear(self.network.n_features, config.train_way) if is_learned else None
+        self.max_way = config.train_way if is_learned else None
+
+    # The inner loop.
 
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
         """Fine-tune a copy of theta on the whole support, `inner_steps` steps of `inner_lr`."""
@@ -82,40 +68,88 @@ class FineTuned(Learner):
 
         return predictor(*self.inner_loop(support.to(self.device), report))
 
+    @torch.no_grad()
     def inner_loop(
         self, support: LabelledImages, on_step: Callable[[int, Tensor, Parameters, Parameters], None]
     ) -> tuple[Parameters, Parameters]:
         """Return phi and the buffers after the last step; `on_step(step, support loss, phi, buffers)` sees them after 0, 1, ... steps."""
         network, steps = copy.deepcopy(self.network), self.config.inner_steps  # functional_call swaps parameters in place: a copy a thread
-        parameters, buffers = self._start(support.n_way)
-        gradient, batches = task_gradient(network, buffers, only=self._adapted()), [(support.images, support.labels)] * steps
-        rule = self._rule(self.config.inner_lr)
-        adapted = fine_tune(gradient, parameters, batches, rule, lambda step, loss, phi: on_step(step, loss, phi, buffers))
-        with torch.no_grad():  # batch norm records the support's statistics at phi
-            loss = task_loss(network, adapted, buffers, support.images, support.labels)
-        on_step(steps, loss, adapted, buffers)
-        return adapted, buffers
+        theta, buffers = detached(self.theta(support.n_way)), self.buffers_of_network()
+        batches, rule = [(support.images, support.labels)] * steps, self.rule(self.config.inner_lr)
+        gradient = partial(task_gradient, network, buffers)
+        phi = self.tune(gradient, theta, batches, rule, lambda step, loss, phi: on_step(step, loss, phi, buffers))
+        loss = task_loss(network, phi, buffers, support.images, support.labels)  # batch norm records the support's statistics at phi
+        on_step(steps, loss, phi, buffers)
+        return phi, buffers
+
+    def tune(
+        self,
+        gradient_of: Callable[..., GradientFunction],
+        theta: Parameters,
+        batches: Batches,
+        rule: UpdateRule,
+        on_step: Callable[[int, Tensor, Parameters], None] | None = None,
+    ) -> Parameters:
+        """Take the inner steps, in training as before a person. `gradient_of(only=...)` makes the gradient of a part of the parameters."""
+        gradient = gradient_of(only=self.adapted_part())
+        if self.config.head == "zero":
+            # Under a head of zeros the gradient of everything below it is exactly zero: the first step need not compute it.
+            first = iter([gradient_of(only=HEAD)])
+            return fine_tune(lambda *batch: next(first, gradient)(*batch), theta, batches, rule, on_step)
+        return fine_tune(gradient, theta, batches, rule, on_step)
+
+    def theta(self, n_way: int) -> Parameters:
+        """Return the initial weights themselves, not copies: those of the network, and a head of `n_way` rows."""
+        if self.head is not None:
+            head = first_rows(self.head, n_way)
+        else:
+            zeros = zero_head(n_way, self.network.n_features, next(self.network.parameters()))
+            head = {name: value.requires_grad_() for name, value in zeros.items()}
+        return {**dict(self.network.named_parameters()), **head}
+
+    def buffers_of_network(self) -> Parameters:
+        """Return copies of the buffers (the statistics of batch norm)."""
+        return detached(dict(self.network.named_buffers()))
+
+    def adapted_part(self) -> str:
+        """Return the prefix of the names of the parameters that the inner loop changes: "" for all of them."""
+        return ""
+
+    def rule(self, lr: float) -> UpdateRule:
+        """Return the update rule of the inner loop at this learning rate."""
+        return RULES[self.config.update_rule](lr, {HEAD: self.config.head_lr_scale})
+
+    # Many episodes at once.
 
     def predict_episodes(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
         """Adapt to all episodes at once: logits (tasks, n_query_total, n_way), support loss (tasks,).
 
-        As one stack, which saves the time between operations; on a CPU, large supports in threads, which compute faster one by one.
+        As a stack, which saves the time between operations (on a CPU one a thread); on a CPU, large supports one by one in the threads.
         """
-        if self.device.type == "cpu" and len(episodes[0].support) > STACKED_SUPPORT:
+        if self.device.type != "cpu":
+            return self.predict_stack(episodes, transductive=transductive)
+        if len(episodes[0].support) > STACKED_SUPPORT:
             parts = map_in_threads(partial(self.predict_episode, transductive=transductive), episodes)
             return torch.stack([logits for logits, _ in parts]), torch.stack([loss for _, loss in parts])
-        return self.predict_stack(episodes, transductive=transductive)
+        size = -(-len(episodes) // n_workers())
+        shares = [episodes[start : start + size] for start in range(0, len(episodes), size)]
+        parts = map_in_threads(partial(self.predict_stack, transductive=transductive), shares)
+        return torch.cat([logits for logits, _ in parts]), torch.cat([loss for _, loss in parts])
 
+    @torch.no_grad()
     def predict_stack(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
+        """Adapt to these episodes as one stack."""
+        self.check_way(episodes[0].n_way)
         (images, labels), (queries, _) = stack_episodes([episode.to(self.device) for episode in episodes])
-        parameters, buffers = (stack(state, len(episodes)) for state in self._start(episodes[0].n_way))
+        theta = stack(detached(self.theta(episodes[0].n_way)), len(episodes))
+        buffers = stack(self.buffers_of_network(), len(episodes))
         network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
-        gradient = stacked_gradient(network, buffers, only=self._adapted())
         batches = [(images, labels)] * self.config.inner_steps
-        adapted = fine_tune(gradient, parameters, batches, self._rule(self.config.inner_lr))
-        with torch.no_grad():
-            support_loss = stacked_loss(network, adapted, buffers, images, labels)
-        return stacked_predict(network, adapted, buffers, queries, transductive=transductive), support_loss
+        phi = self.tune(partial(stacked_gradient, network, buffers), theta, batches, self.rule(self.config.inner_lr))
+        support_loss = stacked_loss(network, phi, buffers, images, labels)
+        return stacked_predict(network, phi, buffers, queries, transductive=transductive), support_loss
+
+    # What it says of itself.
 
     def settings(self) -> tuple[Setting, ...]:
         return learning_rate(self.config.inner_lr, self.settings_source), epochs(self.config.inner_steps, self.settings_source)
@@ -124,27 +158,14 @@ class FineTuned(Learner):
         config = self.config
         return (
             f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "
-            f"the head starts at zero and learns {config.head_lr_scale:g} times as fast."
+            f"the head {self.describe_head()} and learns {config.head_lr_scale:g} times as fast."
         )
 
-    def _adapted(self) -> str:
-        """Return with what the names of the parameters begin which the inner loop changes: "" for all of them."""
-        return ""
-
-    def _rule(self, lr: float) -> UpdateRule:
-        return UPDATE_RULES[self.config.update_rule](lr, {"head.": self.config.head_lr_scale})
-
-    def _start(self, n_way: int) -> tuple[Parameters, Parameters]:
-        """Return theta with a head of `n_way` zero rows, and the buffers."""
-        parameters, buffers = network_state(self.network)
-        return {**parameters, **self._zero_head(n_way)}, buffers
-
-    def _zero_head(self, n_way: int) -> Parameters:
-        weight = self.network.head.weight
-        return {"head.weight": weight.new_zeros(n_way, self.network.n_features), "head.bias": weight.new_zeros(n_way)}
+    def describe_head(self) -> str:
+        return "starts at zero" if self.config.head == "zero" else f"starts where it was learned, for at most {self.max_way} classes,"
 
 
-def _predictor_maker(network: Conv4, transductive: bool) -> Callable[[Parameters, Parameters], Predictor]:
+def _predictor_maker(network: nn.Module, transductive: bool) -> Callable[[Parameters, Parameters], Predictor]:
     """Return a function that makes predictors. They share a copy of the network and take turns, so any thread may ask any of them."""
     network, lock = copy.deepcopy(network), threading.Lock()
 

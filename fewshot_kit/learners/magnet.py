@@ -1,8 +1,5 @@
 """Magnet loss: classes as several clusters, and a loss on neighbourhoods of clusters (Rippel, Paluri, Dollar and Bourdev 2016)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,32 +7,14 @@ from torch import Tensor
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, LabelledImages
 from fewshot_kit.data.images import to_float
-from fewshot_kit.learners.base import check_at_least
 from fewshot_kit.learners.clusters import k_means, support_clusters
-from fewshot_kit.learners.metric import EmbeddingConfig, EmbeddingLearner, squared_distances
+from fewshot_kit.learners.configs import MagnetConfig
+from fewshot_kit.learners.metric import MetricLearner, squared_distances
 
 LEAST_VARIANCE = 1e-8  # images that are all the same have none
 
 
-@dataclass(frozen=True)
-class MagnetConfig(EmbeddingConfig):
-    """Hyper-parameters of Magnet loss; K, M, D, L and alpha are the paper's."""
-
-    n_clusters: int = 3  # K, clusters a class in training
-    train_clusters: int = 12  # M, clusters of a neighbourhood
-    train_images: int = 4  # D, images of each of them
-    alpha: float = 1.0  # the gap between a cluster and those of other classes
-    refresh_every: int = 50  # outer steps between two runs of k-means
-    nearest_clusters: int = 128  # L, that decide on an image; all of them if there are fewer
-    support_clusters: int = 1  # clusters a class of a support set
-
-    def __post_init__(self):
-        check_at_least(
-            self, n_clusters=1, train_clusters=2, train_images=2, alpha=0, refresh_every=1, nearest_clusters=1, support_clusters=1
-        )
-
-
-class Magnet(EmbeddingLearner):
+class Magnet(MetricLearner):
     """Magnet loss (Rippel et al. 2016): clusters of other classes are pushed out of the neighbourhood of each cluster.
 
     As a few-shot learner, the clusters are those of the support, under the variance that was learned in training. Deviations from the
@@ -71,8 +50,8 @@ class Magnet(EmbeddingLearner):
             f"nearest to a picture decide, by the variance learned in training."
         )
 
-    def begin_training(self, dataset: ClassImages) -> None:
-        super().begin_training(dataset)
+    def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
+        super().begin_training(dataset, generator)
         if min(dataset.counts) < self.config.n_clusters:
             few = min(zip(dataset.counts, dataset.class_names, strict=True))
             raise ValueError(f"{self.config.n_clusters} clusters a class are wanted, but {few[1]!r} has {few[0]} images; lower n_clusters")
@@ -84,14 +63,14 @@ class Magnet(EmbeddingLearner):
 
     def refresh_clusters(self, dataset: ClassImages, seed: int) -> None:
         """Embed the training images as the network is now, and cluster each class anew. Clusters are numbered class by class."""
-        features, k = self.embedding()(dataset.images), self.config.n_clusters
+        features, k = self.snapshot().embed_all(dataset.images), self.config.n_clusters
         for class_id, (start, stop) in enumerate(zip(dataset.offsets, dataset.offsets[1:], strict=False)):
             means, members = k_means(features[start:stop], k, seed)
             self.training_means[class_id * k : (class_id + 1) * k] = means
             self.training_members[start:stop] = class_id * k + members
         self.training_losses.fill_(1.0)
 
-    def training_episodes(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
+    def training_batches(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
         """Draw a neighbourhood (sec. 3.2): a seed cluster in proportion to its loss, its M-1 nearest of other classes, D images each."""
         config = self.config
         if self.training_step % config.refresh_every == 0:
@@ -115,19 +94,15 @@ class Magnet(EmbeddingLearner):
         n_impostors = min(self.config.train_clusters - 1, int(distances.isfinite().sum()))
         return [seed, *distances.topk(n_impostors, largest=False).indices.tolist()]
 
-    def accumulate_meta_grad(self, episodes: Sequence[Episode]) -> float:
-        """Step on the mean Magnet loss of the neighbourhood, and note the loss of each of its clusters."""
+    def loss(self, batch: Episode) -> Tensor:
+        """Return the mean Magnet loss of the neighbourhood, and note the loss of each of its clusters."""
         self.network.train()
-        total_loss = 0.0
-        for episode in episodes:
-            images, clusters = episode.support.images.to(self.device), torch.tensor(episode.class_ids, device=self.device)
-            features = self.embed(images).unflatten(0, (episode.n_way, -1))
-            losses, variance = magnet_losses(features, clusters // self.config.n_clusters, self.config.alpha)
-            (losses.mean() / len(episodes)).backward()
-            self.training_losses[clusters] = losses.detach().mean(1)
-            self.variance.mul_(0.95).add_(0.05 * variance.detach())
-            total_loss += losses.mean().item() / len(episodes)
-        return total_loss
+        images, clusters = batch.support.images.to(self.device), torch.tensor(batch.class_ids, device=self.device)
+        features = self.embed(images).unflatten(0, (batch.n_way, -1))
+        losses, variance = magnet_losses(features, clusters // self.config.n_clusters, self.config.alpha)
+        self.training_losses[clusters] = losses.detach().mean(1)
+        self.variance.mul_(0.95).add_(0.05 * variance.detach())
+        return losses.mean()
 
 
 def magnet_losses(features: Tensor, classes: Tensor, alpha: float) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,9 @@
 """What the metric learners share: a network that embeds images, and predictions that come from distances between embeddings."""
 
 import copy
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -14,11 +13,12 @@ from torch import Tensor
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import DrawnEpisode, EpisodeSampler, LabelledImages
 from fewshot_kit.data.images import to_float
-from fewshot_kit.learners.base import Learner, OnStep, Predictor
-from fewshot_kit.networks.conv4 import Conv4, Conv4Config
+from fewshot_kit.learners.base import EPISODES_TOGETHER, OnStep, Predictor, TrainableLearner
+from fewshot_kit.learners.configs import LearnerConfig
+from fewshot_kit.networks.build import from_config
+from fewshot_kit.networks.devices import map_in_threads
 
-IMAGES_TOGETHER = 500  # embedded at a time
-EPISODES_TOGETHER = 50  # of an evaluation: as often it tells how far it is, and can be stopped
+IMAGES_TOGETHER = 250  # embedded at a time, by one thread
 
 NOT_IN_TRAINING = (
     "the predictor of the training classes is there only while it is trained, a checkpoint leaves it out; adapt to images of them instead"
@@ -28,23 +28,11 @@ OnPlacing = Callable[[int, Tensor, Tensor], None]  # (step, support loss, centre
 
 
 @dataclass(frozen=True)
-class EmbeddingConfig:
-    """The network. Its head is not used."""
-
-    network: Conv4Config = field(default_factory=Conv4Config)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Self:
-        """Make the configuration from what config.json holds."""
-        return cls(**{**values, "network": Conv4Config(**values["network"])})
-
-
-@dataclass(frozen=True)
 class EmbeddingPredictor:
     """A predictor that is a few points among embeddings; its parts serve to draw it."""
 
     embed: Callable[[Tensor], Tensor]  # images (n, c, h, w) -> (n, d)
-    scores: Callable[[Tensor, Tensor], Tensor]  # EmbeddingLearner.scores
+    scores: Callable[[Tensor, Tensor], Tensor]  # MetricLearner.scores
     centres: Tensor  # (n_way, k, d): prototypes, representatives or clusters
 
     @torch.no_grad()
@@ -52,18 +40,18 @@ class EmbeddingPredictor:
         return self.scores(self.embed(images).unsqueeze(0), self.centres.unsqueeze(0)).squeeze(0)
 
 
-class EmbeddingLearner(Learner):
+class MetricLearner(TrainableLearner):
     """A network f that embeds images, f(x) of d numbers; a subclass says which points of that space stand for a class, and how they score.
 
     All works on stacks of tasks whose images are embedded already. A person's episode is a stack of one, and an evaluation embeds every
     image once, in however many episodes it appears.
     """
 
-    def __init__(self, config: EmbeddingConfig):
+    def __init__(self, config: LearnerConfig):
         super().__init__()
         self.config = config
-        self.preprocessing = config.network.preprocessing
-        self.network = Conv4(config.network, n_out=0)
+        self.network = from_config(config.network)
+        self.preprocessing = self.network.preprocessing
 
     def describe(self) -> str:
         return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
@@ -78,34 +66,33 @@ class EmbeddingLearner(Learner):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return f(images), (n, d), in the network's present mode."""
-        return self.network.features(images)
+        return self.network(images)
 
-    def frozen(self, *, transductive: bool = False) -> Self:
+    def snapshot(self, *, transductive: bool = False) -> Self:
         """Return a copy to predict with, as the learner is now: later training does not change it, and threads may share it.
 
         Inductive unless `transductive`, which matters to batch norm alone: it lets images that are embedded together share statistics.
         """
-        frozen = copy.copy(self)
-        frozen._modules = dict(self._modules, network=copy.deepcopy(self.network).train(transductive))
-        frozen._buffers = {name: buffer if name.startswith("training_") else buffer.clone() for name, buffer in self._buffers.items()}
-        return frozen
-
-    def embedding(self, *, transductive: bool = False) -> Callable[[Tensor], Tensor]:
-        """Return f as it is now (`frozen`), for images in any number."""
-        return self.frozen(transductive=transductive)._embed_all
+        other = copy.copy(self)
+        other._modules = dict(self._modules, network=copy.deepcopy(self.network).train(transductive))
+        other._buffers = {name: buffer if name.startswith("training_") else buffer.clone() for name, buffer in self._buffers.items()}
+        return other
 
     @torch.no_grad()
-    def _embed_all(self, images: Tensor) -> Tensor:
-        size = sys.maxsize if self.network.training else IMAGES_TOGETHER
-        return torch.cat([self.embed(to_float(part).to(self.device)) for part in images.split(min(size, max(len(images), 1)))])
+    def embed_all(self, images: Tensor) -> Tensor:
+        """Return f(images) of images in any number, uint8 or float, on any device; of a `snapshot`, since threads share the work."""
+        if self.network.training or self.device.type != "cpu":  # statistics are shared by all images, or the device works on many at once
+            parts = [images] if self.network.training else images.split(2 * IMAGES_TOGETHER)
+            return torch.cat([self.embed(to_float(part).to(self.device)) for part in parts])
+        return torch.cat(map_in_threads(torch.no_grad()(lambda part: self.embed(to_float(part))), images.split(IMAGES_TOGETHER)))
 
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> EmbeddingPredictor:
         """Embed the support and place the classes among it; classes may have different numbers of images."""
         missing = set(range(support.n_way)) - set(support.labels.tolist())
         if missing:
             raise ValueError(f"every class needs an image to learn from, but {support.class_names[min(missing)]!r} has none; give one")
-        frozen, labels = self.frozen(transductive=transductive), support.labels.to(self.device)
-        embed, scores = frozen._embed_all, frozen.scores
+        snapshot, labels = self.snapshot(transductive=transductive), support.labels.to(self.device)
+        embed, scores = snapshot.embed_all, snapshot.scores
         features = embed(support.images)
 
         def report(step: int, loss: Tensor, centres: Tensor) -> None:
@@ -128,7 +115,7 @@ class EmbeddingLearner(Learner):
         logits = self.scores(features, centres)
         return F.cross_entropy(logits.mT, labels.expand(logits.shape[:2]), reduction="none").mean(1)
 
-    def begin_training(self, dataset: ClassImages) -> None:
+    def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         if len(dataset) < 2:
             raise ValueError(f"a metric learner tells classes apart, but {dataset.name!r} has {len(dataset)}; train on two or more")
 
@@ -147,14 +134,14 @@ class EmbeddingLearner(Learner):
             return
         picked = torch.stack([torch.cat([episode.support, episode.query], dim=1) for episode in drawn])  # (episodes, n_way, shot + query)
         used, positions = picked.unique(return_inverse=True)
-        embed, is_new = self.embedding(), torch.ones(len(used), dtype=torch.bool)
-        features = self.network.head.weight.new_empty(len(used), self.network.n_features)
+        embed_all, is_new = self.snapshot().embed_all, torch.ones(len(used), dtype=torch.bool)
+        features = torch.empty(len(used), self.network.n_features, device=self.device)
         labels = torch.arange(sampler.n_way, device=self.device).repeat_interleave(sampler.n_shot)
         for part in positions.split(EPISODES_TOGETHER):
             new = part.unique()
             new = new[is_new[new]]
             if len(new):
-                features[new], is_new[new] = embed(sampler.dataset.images[used[new]]), False
+                features[new], is_new[new] = embed_all(sampler.dataset.images[used[new]]), False
             support, query = (features[ids.flatten(1)] for ids in part.split([sampler.n_shot, sampler.n_query], dim=2))
             centres = self.place(support, labels, sampler.n_way)
             yield self.scores(query, centres), self.support_loss(support, labels, centres)

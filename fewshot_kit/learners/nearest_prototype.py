@@ -29,9 +29,3 @@ class NearestPrototype(Learner):
             return -torch.cdist(self.features(images), prototypes).square()
 
         return predict
-
-    def accumulate_meta_grad(self, episodes) -> float:
-        raise TypeError("NearestPrototype has nothing to train; it is a baseline to evaluate")
-
-    def training_episodes(self, dataset, generator):
-        raise TypeError("NearestPrototype has nothing to train; it is a baseline to evaluate")

@@ -1,37 +1,16 @@
 """Prototypical Networks: a class is the mean of its embedded support images (Snell, Swersky and Zemel 2017)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
-from fewshot_kit.learners.base import check_at_least
-from fewshot_kit.learners.metric import EmbeddingConfig, EmbeddingLearner, class_means, squared_distances
+from fewshot_kit.learners.configs import ProtoNetConfig
+from fewshot_kit.learners.metric import MetricLearner, class_means, squared_distances
 
 
-@dataclass(frozen=True)
-class ProtoNetConfig(EmbeddingConfig):
-    """Hyper-parameters of Prototypical Networks: the tasks of training, 60-way 1-shot with 5 queries as in the paper (sec. 3.1)."""
-
-    train_way: int = 60
-    train_shot: int = 1
-    train_query: int = 5  # a class
-    meta_batch_size: int = 1  # tasks an outer step
-    take_turns: bool = False  # every image of a task is support once and query otherwise: (shot + query) / shot tasks for one embedding
-
-    def __post_init__(self):
-        check_at_least(self, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
-        if self.take_turns and self.train_query % self.train_shot:
-            raise ValueError(
-                f"to take turns, train_query must be a multiple of train_shot, but {self.train_query} is none of {self.train_shot}"
-            )
-
-
-class ProtoNet(EmbeddingLearner):
+class ProtoNet(MetricLearner):
     """Prototypical Networks (Snell et al. 2017). Nothing is fine-tuned: the prototypes are all there is to learn of new classes.
 
     Beyond the paper: `take_turns`, off unless asked for.
@@ -48,22 +27,17 @@ class ProtoNet(EmbeddingLearner):
         # Squared: the class mean is the optimal prototype only for Bregman divergences (sec. 2.3).
         return -squared_distances(features, centres.squeeze(2))
 
-    def accumulate_meta_grad(self, episodes: Sequence[Episode]) -> float:
-        """Step on the queries' mean cross entropy under the prototypes of the support (algorithm 1)."""
+    def loss(self, batch: Episode) -> Tensor:
+        """Return the queries' mean cross entropy under the prototypes of the support (algorithm 1)."""
         self.network.train()
-        total_loss = 0.0
-        for episode in episodes:
-            episode = episode.to(self.device)
-            images = torch.cat([episode.support.images, episode.query.images])
-            parts = self.embed(images).split([len(episode.support), len(episode.query)])
-            support, query = turns(*parts, episode.n_way) if self.config.take_turns else (part.unsqueeze(0) for part in parts)
-            scores = self.scores(query, self.centres(support, episode.support.labels, episode.n_way))
-            loss = F.cross_entropy(scores.flatten(0, 1), episode.query.labels.repeat(len(scores))) / len(episodes)
-            loss.backward()
-            total_loss += loss.item()
-        return total_loss
+        task = batch.to(self.device)
+        features = self.embed(torch.cat([task.support.images, task.query.images]))
+        parts = features.split([len(task.support), len(task.query)])
+        support, query = turns(*parts, task.n_way) if self.config.take_turns else (part.unsqueeze(0) for part in parts)
+        scores = self.scores(query, self.centres(support, task.support.labels, task.n_way))
+        return F.cross_entropy(scores.flatten(0, 1), task.query.labels.repeat(len(scores)))
 
-    def training_episodes(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
+    def training_batches(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
         """Draw `meta_batch_size` tasks of `train_way` classes."""
         config = self.config
         sampler = EpisodeSampler(dataset, config.train_way, config.train_shot, config.train_query)

@@ -1,14 +1,11 @@
-"""Checkpoints: `pretrained/<name>/` with model.safetensors, config.json and README.md (the model card). Nothing is ever unpickled."""
+"""Save and load checkpoints: a folder with model.safetensors, config.json and README.md (the card). Nothing is ever unpickled."""
 
 import dataclasses
-import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,16 +13,19 @@ import safetensors
 import safetensors.torch
 import torch
 
-from fewshot_kit.learners import LEARNERS
-from fewshot_kit.learners.base import Learner
-
-FORMAT_VERSION = 1
-PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be loaded; the message names the file, what is wrong and what to do."""
+from fewshot_kit.data.files import written_whole
+from fewshot_kit.learners.base import Learner, TrainableLearner
+from fewshot_kit.learners.build import build_learner, learner_name
+from fewshot_kit.training.checkpoint_folder import (
+    CARD,
+    CONFIG,
+    FORMAT_VERSION,
+    WEIGHTS,
+    CheckpointError,
+    find_checkpoint,
+    read_config,
+    settings_for,
+)
 
 
 @dataclass(frozen=True)
@@ -38,57 +38,42 @@ class Checkpoint:
     config: dict = field(repr=False)  # config.json as read
     card: str = field(repr=False)  # README.md, markdown
 
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, moved into place when the block ends well, removed when it does not.
-
-    A full disk or a killed process leaves the old file whole.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        yield Path(temporary)
-        with open(temporary, "r+b") as written:  # Windows syncs no file opened for reading
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    def learner_for(self, n_way: int, n_shot: int) -> Learner:
+        """Return the learner with the settings that were found best on validation for this way and shot, or for the nearest there are."""
+        values, source = settings_for(self.config, n_way, n_shot)
+        return self.learner.with_settings(source, **values)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors by name as safetensors; memory formats such as channels_last are not kept."""
-    safetensors.torch.save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, path, metadata)
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors by name as safetensors, the file whole; memory formats such as channels_last are not kept."""
+    content = safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def save_checkpoint(folder: str | Path, learner: Learner, *, training: dict, results: list[dict], card: str) -> Path:
+def save_checkpoint(
+    folder: str | Path, learner: TrainableLearner, *, training: dict, results: list[dict], card: str, settings: list[dict] | None = None
+) -> Path:
     """Write a checkpoint folder: all of it, or nothing.
 
-    `training` records dataset, split, seed, command and so on; `results` are `Evaluation`s as dictionaries, each with its command.
+    `training` records data set, seed, command and so on; `results` are `Evaluation`s as dictionaries, each with its command; `settings` are
+    those found best on validation, {"n_way", "n_shot", "values"} each.
     An existing folder is replaced only after the new one is complete.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        save_tensors(learner.released_state(), staging / WEIGHTS)
-        os.chmod(staging / WEIGHTS, 0o644)  # safetensors writes for its owner alone
+        write_tensors(staging / WEIGHTS, learner.released_state())
         config = {
             "format_version": FORMAT_VERSION,
             "learner": learner_name(learner),
             "hyper_parameters": dataclasses.asdict(learner.config),
+            "settings": settings or [],
             "training": training,
             "versions": {"torch": torch.__version__},
             "sha256": sha256(staging / WEIGHTS),
@@ -120,30 +105,12 @@ def _swap(staging: Path, folder: Path) -> None:
         os.rename(staging, folder)
 
 
-def learner_name(learner: Learner) -> str:
-    return next(name for name, (kind, _) in LEARNERS.items() if type(learner) is kind)
-
-
-def build_learner(name: str, hyper_parameters: dict) -> Learner:
-    """Make an untrained learner from its name and its hyper-parameters (as in config.json)."""
-    if name not in LEARNERS:
-        raise ValueError(f"unknown learner {name!r}; there are {', '.join(LEARNERS)}")
-    learner_class, config_class = LEARNERS[name]
-    return learner_class(config_class.from_dict(hyper_parameters))
-
-
-def list_checkpoints(root: Path | None = None) -> list[str]:
-    """Name the checkpoints in `pretrained/`, or in another folder."""
-    names = (path.parent.name for path in (root or PRETRAINED).glob(f"*/{CONFIG}"))
-    return sorted(name for name in names if not name.startswith("."))  # a killed save leaves a hidden folder
-
-
 def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = "cpu") -> Checkpoint:
     """Load a checkpoint by its name in `pretrained/`, or from a folder.
 
     Raises CheckpointError if a file is missing, the weights do not match their sha256, or keys or shapes differ from the architecture.
     """
-    folder = _find(name_or_folder)
+    folder = find_checkpoint(name_or_folder)
     config = read_config(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
@@ -176,38 +143,6 @@ def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
     mine, other = (learner, theirs) if type(theirs) is type(learner) else (learner.network, theirs.network)
     mine.load_state_dict(other.state_dict())
     return {"name": checkpoint.name, **{key: checkpoint.config[key] for key in ("sha256", "training")}}
-
-
-def _find(name_or_folder: str | Path) -> Path:
-    given = Path(name_or_folder)
-    is_name = str(name_or_folder) == given.name  # nothing that leads out of pretrained/
-    for folder in ([PRETRAINED / given] if is_name else []) + [given]:
-        # A process killed between the two renames of `_swap` leaves the checkpoint in a hidden folder beside its place.
-        for place in (folder, *folder.parent.glob(f".{glob.escape(folder.name)}.old.*/{glob.escape(folder.name)}")):
-            if (place / CONFIG).is_file():
-                return place
-    known = ", ".join(list_checkpoints()) or f"{PRETRAINED}, which is empty"
-    raise CheckpointError(
-        f"no checkpoint {str(name_or_folder)!r}: neither a folder with a {CONFIG} nor one of {known}; choose one of those"
-    )
-
-
-def read_config(folder: Path) -> dict:
-    """Read a checkpoint's config.json; a CheckpointError names what is wrong with it."""
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from error
-    version = config.get("format_version") if isinstance(config, dict) else None
-    if not isinstance(version, int):
-        raise CheckpointError(f"{path} has no format_version: it is not a checkpoint of this kit; choose another folder")
-    if version > FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format_version {version}, but this kit reads up to {FORMAT_VERSION}; upgrade fewshot_kit")
-    missing = {"learner", "hyper_parameters", "training", "sha256", "results"} - config.keys()
-    if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; fetch the checkpoint again")
-    return config
 
 
 def _check_state(path: Path, state: dict, expected: dict) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fewshot_kit.evaluate import Interval, describe_mode
-from fewshot_kit.training.checkpoints import WEIGHTS
-from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT, Run, TrainConfig, has_begun, open_run, train
+from fewshot_kit.results import Interval, describe_mode
+from fewshot_kit.training.checkpoint_folder import WEIGHTS
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT, Run, has_begun, open_run, train
 
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
 _ROW = ("step", "train_loss", "val_accuracy", "val_loss")
@@ -110,7 +111,7 @@ def results_table(records: Iterable[RunRecord]) -> list[dict]:
         {
             "run": record.name,
             "learner": record.learner,
-            "samples_per_class": record.settings["training"].get("samples_per_class"),  # in training; None: all
+            "samples_per_class": record.settings["training"].get("source", {}).get("samples_per_class"),  # in training; None: all
             **{name: result[name] for name in ("dataset", "split", "n_way", "n_shot", "n_episodes")},
             "accuracy": Interval(**result["accuracy"]),
             "loss": Interval(**result["loss"]),
@@ -230,7 +231,7 @@ class TrainingSession:
         on_evaluation: Callable[[dict], None] | None = None,
     ) -> bool:
         """Begin the run, or go on with it; return whether it is finished. Raise `Cancelled` in `on_step` to stop: the state is saved."""
-        self.run = open_run(self.folder, self.learner_name, self.learner_config, self.config, resume=resume)
+        self.run = open_run(self.folder, self.learner_config, self.config, resume=resume)
         n_losses, smoothed, started = 0, 0.0, 0.0
 
         def note(run: Run, loss: float) -> None:

@@ -11,79 +11,48 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from fewshot_kit.data.augment import augment
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
-from fewshot_kit.evaluate import Evaluation, evaluate
-from fewshot_kit.learners.base import Learner
-from fewshot_kit.learners.engines import torch_threads
+from fewshot_kit.data.files import write_text
+from fewshot_kit.evaluate import evaluate
+from fewshot_kit.learners.base import TrainableLearner
+from fewshot_kit.learners.build import make_learner
+from fewshot_kit.learners.configs import CONFIGS, LearnerConfig
 from fewshot_kit.learners.fine_tune import Cancelled
-from fewshot_kit.networks.devices import pick_device
+from fewshot_kit.networks.devices import pick_device, torch_threads
+from fewshot_kit.results import Evaluation
 from fewshot_kit.training import distributed
-from fewshot_kit.training.checkpoints import atomic_file, build_learner, load_checkpoint, save_tensors, start_from, write_text
+from fewshot_kit.training.checkpoints import load_checkpoint, start_from, write_tensors
+from fewshot_kit.training.config import TrainConfig
 
 LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long, on what and how a run is trained; saved whole beside the weights."""
-
-    dataset: str = "omniglot"
-    start_from: str | None = None  # a checkpoint to go on from, of the same network; of another learner, only its network is taken
-    samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
-    augment: bool = True  # training images are changed at random (fewshot_kit/data/augment.py)
-    augment_strength: float = 1.0  # how far, of ink
-    rotations: bool = True  # every training class also turned by 90, 180 and 270 degrees: four classes (Vinyals et al. 2016)
-    reflections: bool = False  # every training class also mirrored: twice the classes
-    n_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
-    n_shot: int = 1
-    n_query: int = 5  # a class, in validation
-    outer_steps: int = 20_000
-    meta_lr: float = 0.001  # of Adam on the meta-gradient; falls to a tenth along a cosine
-    evaluate_every: int = 1_000  # outer steps
-    evaluation_episodes: int = 200
-    seed: int = 0
-    device: str = "cpu"
-    threads: int = 1  # of torch on a CPU: one thread a run, as many runs as cores
-
-    def __post_init__(self):
-        if not (math.isfinite(self.meta_lr) and self.meta_lr > 0):
-            raise ValueError(f"meta_lr must be a finite number above 0, not {self.meta_lr}; try 0.001")
-        for name in ("outer_steps", "evaluate_every", "evaluation_episodes", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 class Run:
     """One meta-training: its learner, optimiser, random generator and counters, and the folder they are saved in."""
 
-    def __init__(self, folder: Path, learner_name: str, learner: Learner, config: TrainConfig):
+    def __init__(self, folder: Path, learner_name: str, learner: TrainableLearner, config: TrainConfig):
         self.folder, self.learner_name, self.config = folder, learner_name, config
         self.learner = learner.to(pick_device(config.device))
-        dataset = load_dataset(config.dataset, "train", preprocessing=learner.preprocessing, samples_per_class=config.samples_per_class)
-        dataset = dataset.with_rotations() if config.rotations else dataset
-        self.dataset = dataset.with_reflections() if config.reflections else dataset
+        self.dataset = config.source.load(learner.preprocessing)
         self.validation = self._sampler("val")
-        self.learner.begin_training(self.dataset)
-        self.optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=config.meta_lr)
-        self.generator = torch.Generator().manual_seed(config.seed)
-        self.step, self.seconds, self.best_accuracy = 0, 0.0, -1.0
+        self.generator = torch.Generator().manual_seed(config.seed)  # of all chance in the training
+        self.learner.begin_training(self.dataset, self.generator)
+        self.optimizer = torch.optim.Adam(learner.trainable_parameters(), lr=config.meta_lr)
+        self.step, self.seconds, self.best = 0, 0.0, -math.inf
 
     def _sampler(self, split: str) -> EpisodeSampler:
-        dataset = load_dataset(self.config.dataset, split, preprocessing=self.learner.preprocessing)
-        return EpisodeSampler(dataset, self.config.n_way, self.config.n_shot, self.config.n_query)
+        dataset = load_dataset(self.config.source.dataset, split, preprocessing=self.learner.preprocessing)
+        return EpisodeSampler(dataset, self.config.val_way, self.config.val_shot, self.config.val_query)
 
     def evaluate(self, split: str, n_episodes: int) -> Evaluation:
-        """Measure the learner as it is, on episodes of the configuration's way, shot and queries."""
+        """Measure the learner as it is, on episodes of the validation's way, shot and queries."""
         sampler = self.validation if split == "val" else self._sampler(split)
         return evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed)
 
@@ -98,13 +67,11 @@ class Run:
         """
         self.optimizer.zero_grad()
         try:
-            episodes = self.learner.training_episodes(self.dataset, self.generator)
+            batches = self.learner.training_batches(self.dataset, self.generator)
         except ValueError as error:
             raise ValueError(f"no training task can be drawn by the settings whose names begin with train_: {error}") from error
-        if self.config.augment:
-            change = partial(augment, generator=self.generator, strength=self.config.augment_strength)
-            episodes = [episode.map_images(change) for episode in episodes]
-        loss, gradients = self._meta_gradient(episodes)
+        batches = [self.config.source.changed(batch, self.generator) for batch in batches]
+        loss, gradients = self._meta_gradient(batches)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
             kept = f"The last good state is kept in {self.folder}" if (self.folder / LAST).is_file() else "No state was saved yet"
             raise FloatingPointError(
@@ -117,13 +84,13 @@ class Run:
         self.step += 1
         return loss
 
-    def _meta_gradient(self, episodes: list[Episode]) -> tuple[float, list[Tensor]]:
+    def _meta_gradient(self, batches: list[Episode]) -> tuple[float, list[Tensor]]:
         """Return the mean loss and leave the mean gradient in `.grad`; of several processes, each does its share of the tasks."""
-        mine = distributed.share(episodes)
+        mine = distributed.share(batches)
         loss = torch.tensor(self.learner.accumulate_meta_grad(mine), dtype=torch.float64, device=self.learner.device)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in trained if p.grad is not None]
-        distributed.add_up([loss, *gradients], len(mine) / len(episodes))
+        distributed.add_up([loss, *gradients], len(mine) / len(batches))
         return loss.item(), gradients
 
     def save(self) -> None:
@@ -134,9 +101,8 @@ class Run:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         tensors["generator"] = self.generator.get_state()
-        counters = {"step": self.step, "seconds": self.seconds, "best_accuracy": self.best_accuracy}
-        with atomic_file(self.folder / LAST) as path:
-            save_tensors(tensors, path, {"counters": json.dumps(counters)})
+        counters = {"step": self.step, "seconds": self.seconds, "best": self.best}
+        write_tensors(self.folder / LAST, tensors, {"counters": json.dumps(counters)})
 
     def restore(self) -> None:
         """Read what `save` wrote."""
@@ -151,33 +117,39 @@ class Run:
                 state["state"].setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict(state)
         self.generator.set_state(tensors["generator"])
-        self.step, self.seconds, self.best_accuracy = counters["step"], counters["seconds"], counters["best_accuracy"]
+        self.step, self.seconds, self.best = counters["step"], counters["seconds"], counters["best"]
 
 
-def open_run(folder: str | Path, learner_name: str, learner_config, config: TrainConfig, *, resume: bool = False) -> Run:
+def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainConfig, *, resume: bool = False) -> Run:
     """Begin a run in a new folder, or take up an interrupted one with `resume` under the very settings it was begun with.
 
     `resume` where there is nothing yet begins a run, so that a batch job may always ask for it.
     """
-    folder = Path(folder)
-    settings = {"learner": learner_name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
+    folder, is_begun = Path(folder), has_begun(Path(folder))
+    if is_begun and not resume:
+        raise FileExistsError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out")
+    settings = run_settings(learner_config, config)
+    if is_begun:
+        _check_same_settings(folder, settings)
     torch.manual_seed(config.seed)
-    learner = build_learner(learner_name, settings["hyper_parameters"])
-    start = None if config.start_from is None else start_from(load_checkpoint(config.start_from), learner)
-    run = Run(folder, learner_name, learner, config)
-    if has_begun(folder):
-        if not resume:
-            raise FileExistsError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out")
-        defaults = {"hyper_parameters": dataclasses.asdict(type(learner_config)()), "training": dataclasses.asdict(TrainConfig())}
-        _check_same_settings(folder, settings, defaults)
+    learner = make_learner(learner_config)
+    start = None if is_begun or config.start_from is None else start_from(load_checkpoint(config.start_from), learner)
+    run = Run(folder, settings["learner"], learner, config)
+    if is_begun:
         run.restore()
     distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
     if distributed.rank() == 0:
-        if not has_begun(folder):  # what lies there may be a first try that ended before its first step
+        if not is_begun:  # what lies there may be a first try that ended before its first step
             record = {**settings, "start": start, "versions": {"torch": torch.__version__}}
             write_text(folder / CONFIG, json.dumps(record, indent=2) + "\n")
         _truncate_log(folder / LOG, run.step)
     return run
+
+
+def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
+    """Return the settings of a run as they stand in its config.json."""
+    name = next(name for name, kind in CONFIGS.items() if type(learner_config) is kind)
+    return {"learner": name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
 
 
 def has_begun(folder: Path) -> bool:
@@ -185,17 +157,23 @@ def has_begun(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / LAST).is_file()
 
 
-def _check_same_settings(folder: Path, settings: dict, defaults: dict) -> None:
+def _check_same_settings(folder: Path, settings: dict) -> None:
     saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    for part, now in settings.items():
-        before = saved.get(part)
-        if isinstance(before, dict):  # a setting that is younger than the run was what is its default now
-            before = defaults[part] | before
-        if before != json.loads(json.dumps(now)):
-            changed = [k for k in now if before.get(k) != now[k]] if isinstance(now, dict) and isinstance(before, dict) else [part]
-            raise ValueError(
-                f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder"
-            )
+    if "source" not in saved.get("training", {}):
+        raise ValueError(f"{folder} was begun by an earlier version of the kit, with settings of other names; choose another folder")
+    if changed := _differences(saved, json.loads(json.dumps(settings))):
+        raise ValueError(f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder")
+
+
+def _differences(before: dict, now: dict) -> list[str]:
+    """Name the settings that are not what they were; one that is younger than the run counts as unchanged."""
+    found = []
+    for name, value in now.items():
+        if isinstance(value, dict) and isinstance(before.get(name), dict):
+            found += _differences(before[name], value)
+        elif name in before and before[name] != value:
+            found.append(name)
+    return found
 
 
 def _truncate_log(path: Path, step: int) -> None:
@@ -238,16 +216,14 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
 def _validate(run: Run, train_loss: float) -> dict:
     """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
     result = run.evaluate("val", run.config.evaluation_episodes)
-    is_best = result.accuracy.mean > run.best_accuracy
+    is_best = result.best_by > run.best
     if is_best:
-        run.best_accuracy = result.accuracy.mean
-        with atomic_file(run.folder / BEST) as path:
-            save_tensors(run.learner.released_state(), path, {"step": str(run.step)})
+        run.best = result.best_by
+        write_tensors(run.folder / BEST, run.learner.released_state(), {"step": str(run.step)})
     row = {
         "step": run.step,
         "train_loss": train_loss,
-        "val_accuracy": result.to_dict()["accuracy"],
-        "val_loss": result.to_dict()["loss"],
+        **{f"val_{name}": result.to_dict()[name] for name in result.metrics},
         "best": is_best,
         "meta_lr": run.meta_lr(),
         "seconds": round(run.seconds, 1),

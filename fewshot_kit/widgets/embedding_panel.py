@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 
 from fewshot_kit import plots
-from fewshot_kit.demo.projection import EmbeddingMap, Pool, episode_pool, get_tsne_ready, map_embedding
+from fewshot_kit.demo.embedding_map import EmbeddingMap, Pool, episode_pool, map_embedding
+from fewshot_kit.demo.projection import get_tsne_ready
 from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.widgets.controls import int_slider, numbered
 from fewshot_kit.widgets.episode_panel import COUNTED, Check, EpisodePanel

@@ -12,7 +12,7 @@ import torch
 from fewshot_kit import plots
 from fewshot_kit.data.datasets import dataset_names, is_available
 from fewshot_kit.demo.session import DemoSession, Learning
-from fewshot_kit.evaluate import Interval
+from fewshot_kit.results import Interval
 from fewshot_kit.widgets.class_picker import ClassPicker
 from fewshot_kit.widgets.controls import StatusLine, int_slider, log_slider, numbered
 from fewshot_kit.widgets.own_picture import OwnPicture

@@ -21,7 +21,8 @@ from PIL import Image
 from fewshot_kit.data import datasets, sources
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import OMNIGLOT_VAL_ALPHABETS, dataset_names, is_available, load_dataset
-from fewshot_kit.data.images import ImageError, Preprocessing
+from fewshot_kit.data.images import ImageError
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.sources import ArchiveError
 
 DATA = Path(os.environ.get("FEWSHOT_DATA") or "no data folder")

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from fewshot_kit.data.images import MAX_PIXELS, ImageError, Preprocessing, preprocess, read_image, to_float
+from fewshot_kit.data.images import MAX_PIXELS, ImageError, preprocess, read_image, to_float
+from fewshot_kit.data.preprocessing import Preprocessing
 
 
 def letter(height: int = 60, width: int = 60) -> np.ndarray:

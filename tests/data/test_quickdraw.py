@@ -17,7 +17,7 @@ import torch
 
 from fewshot_kit.data import quickdraw
 from fewshot_kit.data.datasets import dataset_names, is_available, load_dataset
-from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.quickdraw import categories, download_category, find_files, load_drawings
 from fewshot_kit.data.strokes import as_strokes, rasterise, read_drawings
 

@@ -19,7 +19,7 @@ import torch
 from synthetic import CONFIG, NETWORK, noisy_images, same_state
 
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners import ProtoNetConfig, ReptileConfig
 from fewshot_kit.learners.fine_tune import Cancelled

@@ -1,0 +1,50 @@
+"""The shapes of the networks, as they stand in config.json; no torch is needed to read them."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from fewshot_kit.data.preprocessing import Preprocessing
+
+NORMS = ("group", "batch", "running", "none")
+
+
+@dataclass(frozen=True)
+class Conv4Config:
+    """Shape of a `Conv4`. The defaults are the strided Omniglot network of Finn et al. 2017 with group norm in place of batch norm."""
+
+    width: int = 64  # channels of every block
+    norm: str = "group"  # group, batch, running or none
+    stride: int = 2  # 2: strided convolutions (Omniglot); 1: 2x2 max pooling after each block (mini-ImageNet)
+    channels: int = 1
+    size: int = 28  # images are size x size pixels
+    mean: tuple[float, ...] = ()  # of the training images, a number a channel; none: values stay in 0..1
+    std: tuple[float, ...] = ()
+    kind: str = field(default="conv4", init=False)
+
+    def __post_init__(self):
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {self.norm!r}")
+        if self.stride not in (1, 2):
+            raise ValueError(f"stride must be 2 (strided convolutions) or 1 (max pooling), not {self.stride}")
+        if self.width < 8 or self.width % 8:
+            raise ValueError(f"width must be a multiple of 8 (the groups of group norm), not {self.width}")
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
+        _ = self.preprocessing  # which checks the rest
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.size, self.channels, self.mean, self.std)
+
+
+NetworkConfig = Conv4Config
+KINDS = {"conv4": Conv4Config}
+
+
+def network_config(values: dict) -> NetworkConfig:
+    """Make a configuration from what config.json holds. Raises ValueError for a kind that this kit does not know."""
+    kind = values.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"a network of kind {kind!r} is not known; there are {', '.join(KINDS)}")
+    known = {field.name for field in dataclasses.fields(KINDS[kind]) if field.init}
+    return KINDS[kind](**{name: value for name, value in values.items() if name in known or name != "kind"})

@@ -1,0 +1,87 @@
+"""What lies in a checkpoint's folder, `pretrained/<name>/`: its files, its config.json, its name. No torch is needed to read them."""
+
+import glob
+import json
+import math
+from pathlib import Path
+
+FORMAT_VERSION = 2
+PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+# What checkpoints were called before a folder was one set of weights.
+RENAMED = {
+    "reptile-omniglot-3way-1shot": "reptile-omniglot",
+    "reptile-omniglot-5way-1shot": "reptile-omniglot",
+    "reptile-omniglot-5way-5shot": "reptile-omniglot",
+    "maml-quickdraw-5way-1shot": "maml-quickdraw",
+    "maml-omniglot_vinyals-5way-1shot": "maml-omniglot_vinyals",
+    "meta_sgd-quickdraw-5way-1shot": "meta_sgd-quickdraw",
+    "protonet-omniglot_vinyals-5way-1shot": "protonet-omniglot_vinyals",
+    "protonet-omniglot_vinyals-5way-5shot": "protonet-omniglot_vinyals-annealed",
+    "protonet-omniglot_vinyals-5way-1shot-augmented": "protonet-omniglot_vinyals-augmented",
+    "magnet-grocery_store-5way-1shot": "magnet-grocery_store",
+    "repmet-omniglot_vinyals-5way-1shot": "repmet-omniglot_vinyals",
+    "repmet-omniglot_vinyals-5way-1shot-v1": "repmet-omniglot_vinyals-v1",
+}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be loaded; the message names the file, what is wrong and what to do."""
+
+
+def list_checkpoints(root: Path | None = None) -> list[str]:
+    """Name the checkpoints in `pretrained/`, or in another folder."""
+    names = (path.parent.name for path in (root or PRETRAINED).glob(f"*/{CONFIG}"))
+    return sorted(name for name in names if not name.startswith("."))  # a killed save leaves a hidden folder
+
+
+def find_checkpoint(name_or_folder: str | Path) -> Path:
+    """Return the folder of a checkpoint, given by its name in `pretrained/` or as a folder."""
+    given = Path(name_or_folder)
+    is_name = str(name_or_folder) == given.name  # nothing that leads out of pretrained/
+    for folder in ([PRETRAINED / given] if is_name else []) + [given]:
+        # A process killed between the two renames of a save leaves the checkpoint in a hidden folder beside its place.
+        for place in (folder, *folder.parent.glob(f".{glob.escape(folder.name)}.old.*/{glob.escape(folder.name)}")):
+            if (place / CONFIG).is_file():
+                return place
+    if given.name in RENAMED:
+        raise CheckpointError(f"the checkpoint {given.name!r} is called {RENAMED[given.name]!r} now; use that name")
+    known = ", ".join(list_checkpoints()) or f"{PRETRAINED}, which is empty"
+    raise CheckpointError(
+        f"no checkpoint {str(name_or_folder)!r}: neither a folder with a {CONFIG} nor one of {known}; choose one of those"
+    )
+
+
+def read_config(folder: Path) -> dict:
+    """Read a checkpoint's config.json; a CheckpointError names what is wrong with it."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from error
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if not isinstance(version, int):
+        raise CheckpointError(f"{path} has no format_version: it is not a checkpoint of this kit; choose another folder")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format_version {version}, but this kit reads up to {FORMAT_VERSION}; upgrade fewshot_kit")
+    if version < FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format_version {version}, of an earlier version of this kit, whose weights had other names; fetch it again"
+        )
+    missing = {"learner", "hyper_parameters", "training", "sha256", "results"} - config.keys()
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; fetch the checkpoint again")
+    return config
+
+
+def settings_for(config: dict, n_way: int, n_shot: int) -> tuple[dict[str, float], str]:
+    """Return the settings that were found best on validation for a way and shot, or for the nearest there are, and where they are from.
+
+    `config` is a config.json; ({}, "") where it has none. Shots count before ways: they change what suits more.
+    """
+    found = config.get("settings") or []
+    if not found:
+        return {}, ""
+    nearest = min(found, key=lambda row: (abs(math.log(row["n_shot"] / n_shot)), abs(math.log(row["n_way"] / n_way))))
+    return nearest["values"], f"found best on validation classes, {nearest['n_way']}-way {nearest['n_shot']}-shot"

@@ -1,0 +1,30 @@
+"""The settings of a meta-training, as they stand in config.json and as flags of the command line; no torch is needed to read them."""
+
+import math
+from dataclasses import dataclass, field
+
+from fewshot_kit.data.task_source import TaskSource
+from fewshot_kit.learners.configs import check_at_least
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, on what and how a run is trained; saved whole beside the weights."""
+
+    source: TaskSource = field(default_factory=TaskSource)  # what training tasks are drawn from
+    start_from: str | None = None  # a checkpoint to go on from, of the same network; of another learner, only its network is taken
+    val_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
+    val_shot: int = 1
+    val_query: int = 5  # a class
+    outer_steps: int = 20_000
+    meta_lr: float = 0.001  # of Adam on the meta-gradient; falls to a tenth along a cosine
+    evaluate_every: int = 1_000  # outer steps
+    evaluation_episodes: int = 200
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1  # of torch on a CPU: one thread a run, as many runs as cores
+
+    def __post_init__(self):
+        if not (math.isfinite(self.meta_lr) and self.meta_lr > 0):
+            raise ValueError(f"meta_lr must be a finite number above 0, not {self.meta_lr}; try 0.001")
+        check_at_least(self, outer_steps=1, evaluate_every=1, evaluation_episodes=1, threads=1, val_way=2, val_shot=1, val_query=1)

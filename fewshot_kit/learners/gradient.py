@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -13,7 +13,6 @@ from fewshot_kit.learners.base import OnStep, Predictor, TrainableLearner
 from fewshot_kit.learners.configs import GradientConfig
 from fewshot_kit.learners.fine_tune import (
     RULES,
-    GradientFunction,
     Parameters,
     UpdateRule,
     clone,
@@ -33,8 +32,6 @@ from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads, n_workers
 
 STACKED_SUPPORT = 10  # images; above it, one task a thread was faster than a stack on two cores
-
-Batches = Iterable[tuple[Tensor, Tensor]]  # of (images, labels)
 
 
 class GradientLearner(TrainableLearner):
@@ -76,27 +73,11 @@ class GradientLearner(TrainableLearner):
         network, steps = copy.deepcopy(self.network), self.config.inner_steps  # functional_call swaps parameters in place: a copy a thread
         theta, buffers = detached(self.theta(support.n_way)), self.buffers_of_network()
         batches, rule = [(support.images, support.labels)] * steps, self.rule(self.config.inner_lr)
-        gradient = partial(task_gradient, network, buffers)
-        phi = self.tune(gradient, theta, batches, rule, lambda step, loss, phi: on_step(step, loss, phi, buffers))
+        gradient = task_gradient(network, buffers, only=self.adapted_part())
+        phi = fine_tune(gradient, theta, batches, rule, lambda step, loss, phi: on_step(step, loss, phi, buffers))
         loss = task_loss(network, phi, buffers, support.images, support.labels)  # batch norm records the support's statistics at phi
         on_step(steps, loss, phi, buffers)
         return phi, buffers
-
-    def tune(
-        self,
-        gradient_of: Callable[..., GradientFunction],
-        theta: Parameters,
-        batches: Batches,
-        rule: UpdateRule,
-        on_step: Callable[[int, Tensor, Parameters], None] | None = None,
-    ) -> Parameters:
-        """Take the inner steps, in training as before a person. `gradient_of(only=...)` makes the gradient of a part of the parameters."""
-        gradient = gradient_of(only=self.adapted_part())
-        if self.config.head == "zero":
-            # Under a head of zeros the gradient of everything below it is exactly zero: the first step need not compute it.
-            first = iter([gradient_of(only=HEAD)])
-            return fine_tune(lambda *batch: next(first, gradient)(*batch), theta, batches, rule, on_step)
-        return fine_tune(gradient, theta, batches, rule, on_step)
 
     def theta(self, n_way: int) -> Parameters:
         """Return the initial weights themselves, not copies: those of the network, and a head of `n_way` rows."""
@@ -144,8 +125,8 @@ class GradientLearner(TrainableLearner):
         theta = stack(detached(self.theta(episodes[0].n_way)), len(episodes))
         buffers = stack(self.buffers_of_network(), len(episodes))
         network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
-        batches = [(images, labels)] * self.config.inner_steps
-        phi = self.tune(partial(stacked_gradient, network, buffers), theta, batches, self.rule(self.config.inner_lr))
+        gradient, batches = stacked_gradient(network, buffers, only=self.adapted_part()), [(images, labels)] * self.config.inner_steps
+        phi = fine_tune(gradient, theta, batches, self.rule(self.config.inner_lr))
         support_loss = stacked_loss(network, phi, buffers, images, labels)
         return stacked_predict(network, phi, buffers, queries, transductive=transductive), support_loss
 

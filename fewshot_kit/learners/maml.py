@@ -1,6 +1,6 @@
 """MAML: initial weights from which a few gradient steps lead to a low query loss (Finn, Abbeel and Levine 2017)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,7 +10,16 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler, stack_episodes
 from fewshot_kit.learners.configs import MAMLConfig
 from fewshot_kit.learners.engines import CHUNK, Chunks, mean_gradient
-from fewshot_kit.learners.fine_tune import UpdateRule, stack, stacked_gradient, stacked_loss, task_gradient, task_loss
+from fewshot_kit.learners.fine_tune import (
+    GradientFunction,
+    UpdateRule,
+    fine_tune,
+    stack,
+    stacked_gradient,
+    stacked_loss,
+    task_gradient,
+    task_loss,
+)
 from fewshot_kit.learners.gradient import GradientLearner
 from fewshot_kit.learners.heads import HEAD
 
@@ -34,7 +43,7 @@ class MAML(GradientLearner):
         buffers = self.buffers_of_network()
         gradient = partial(task_gradient, self.network, buffers, through=True, second_order=second_order)
         steps = [(support.images, support.labels)] * self.config.train_inner_steps
-        phi = self.tune(gradient, self.theta(batch.n_way), steps, self.train_rule())
+        phi = fine_tune(self.head_first(gradient), self.theta(batch.n_way), steps, self.train_rule())
         return task_loss(self.network, phi, buffers, query.images, query.labels)
 
     def stacked_losses(self, batches: Sequence[Episode]) -> Tensor:
@@ -43,8 +52,17 @@ class MAML(GradientLearner):
         theta = {name: p.expand(len(batches), *p.shape).contiguous() for name, p in self.theta(batches[0].n_way).items()}
         buffers = stack(self.buffers_of_network(), len(batches))
         gradient = partial(stacked_gradient, self.network, buffers, second_order=not self.config.first_order)
-        phi = self.tune(gradient, theta, [support] * self.config.train_inner_steps, self.train_rule())
+        phi = fine_tune(self.head_first(gradient), theta, [support] * self.config.train_inner_steps, self.train_rule())
         return stacked_loss(self.network, phi, buffers, *query)
+
+    def head_first(self, gradient_of: Callable[..., GradientFunction]) -> GradientFunction:
+        """Return the gradient of the inner steps, made by `gradient_of(only=...)`, whose first step is of the head alone.
+
+        Under a head of zeros the gradient of everything below it is exactly zero, and a step through it is dear.
+        """
+        gradient = gradient_of(only=self.adapted_part())
+        first = iter([gradient_of(only=HEAD)] if self.config.head == "zero" else [])
+        return lambda *batch: next(first, gradient)(*batch)
 
     def accumulate_meta_grad(self, batches: Sequence[Episode]) -> float:
         """Add the mean gradient of `loss` over the tasks, by the engine, and return the mean loss."""

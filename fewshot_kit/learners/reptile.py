@@ -1,7 +1,6 @@
 """Reptile: move the initial weights towards the weights each task adapts them to (Nichol, Achiam and Schulman 2018)."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,7 +8,7 @@ from torch import Tensor
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.configs import ReptileConfig
-from fewshot_kit.learners.fine_tune import detached, task_gradient
+from fewshot_kit.learners.fine_tune import detached, fine_tune, task_gradient
 from fewshot_kit.learners.gradient import GradientLearner
 
 
@@ -29,8 +28,8 @@ class Reptile(GradientLearner):
         rule, total_loss = self.rule(self.config.train_inner_lr), 0.0
         for task in batches:
             phi = detached(self.theta(task.n_way))
-            gradient = partial(task_gradient, self.network, dict(self.network.named_buffers()))  # running statistics go from task to task
-            phi = self.tune(gradient, phi, self.fresh_images(task), rule, lambda step, loss, phi: losses.append(loss))
+            gradient = task_gradient(self.network, dict(self.network.named_buffers()))  # running statistics go on from task to task
+            phi = fine_tune(gradient, phi, self.fresh_images(task), rule, lambda step, loss, phi: losses.append(loss))
             for name, theta in self.named_parameters():
                 theta.grad = torch.zeros_like(theta) if theta.grad is None else theta.grad
                 theta.grad += (theta - phi[name.removeprefix("network.")]) / len(batches)

@@ -1,29 +1,30 @@
-"""The command line: python -m fewshot_kit train <learner> | evaluate <checkpoint> | export <run> | list."""
+"""The command line: python -m fewshot_kit train <learner> | evaluate <checkpoint> | export <run> | list.
 
-import dataclasses
+torch takes seconds to import, so it is imported only once a command's words are understood, and after a first word to the person.
+"""
+
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
-import tyro
-from tqdm import tqdm
-from tyro.conf import OmitArgPrefixes, Positional
+from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.results import Evaluation, describe_result
+from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
+from fewshot_kit.training.config import TrainConfig
 
-from fewshot_kit.data.datasets import dataset_splits, load_dataset
-from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.evaluate import Evaluation, Interval, describe_mode, evaluate
-from fewshot_kit.learners import LEARNERS
-from fewshot_kit.networks.devices import pick_device
-from fewshot_kit.training.cards import export_run, record_result
-from fewshot_kit.training.checkpoints import PRETRAINED, list_checkpoints, load_checkpoint, read_config, write_text
-from fewshot_kit.training.distributed import process_group, rank
-from fewshot_kit.training.runs import describe_row
-from fewshot_kit.training.train import TrainConfig, finish, open_run, train
+
+def say(text: str) -> None:
+    """Tell a person at a terminal what is going on, at once; of several processes, the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
 
 
 def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
     """Return the command that trains this learner, with its hyper-parameters as flags."""
+    from tyro.conf import OmitArgPrefixes
 
     def train_learner(
         hyper_parameters: OmitArgPrefixes[config_class],
@@ -36,27 +37,74 @@ def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
         Args:
             hyper_parameters: of the learner.
             training: how long and on what.
-            out: the run's folder; runs/<learner>-<dataset>-<way>way-<shot>shot if left out.
+            out: the run's folder; runs/<learner>-<dataset> if left out.
             resume: go on with an interrupted run.
         """
-        if "train" not in dataset_splits(training.dataset):  # found before a folder is made
-            raise ValueError(f"{training.dataset!r} has no train split; train on omniglot, for instance")
-        out = out or Path("runs") / f"{learner_name}-{training.dataset}-{training.n_way}way-{training.n_shot}shot"
-        with process_group(pick_device(training.device)):
-            run = open_run(out, learner_name, hyper_parameters, training, resume=resume)
-            bar = tqdm(total=training.outer_steps, initial=run.step, desc=str(out), unit="step", smoothing=0.05, disable=rank() > 0 or None)
-            with bar:
-                finished = train(run, on_step=lambda run, loss: bar.update(), on_evaluation=lambda row: tqdm.write(describe_row(row)))
-            if rank() == 0 and finished:
-                print("validation, best weights:", finish(run))
-            elif rank() == 0:
-                print(f"stopped at step {run.step}; the same command with --resume goes on")
+        run_training(hyper_parameters, training, out or Path("runs") / f"{learner_name}-{training.source.dataset}", resume)
 
     return train_learner
 
 
+def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: bool) -> None:
+    """Train to the end or to Ctrl-C, and say what is done meanwhile."""
+    say("loading PyTorch …")
+    from tqdm import tqdm
+
+    from fewshot_kit.data.datasets import dataset_splits
+    from fewshot_kit.networks.devices import pick_device
+    from fewshot_kit.training.distributed import process_group, rank
+    from fewshot_kit.training.runs import describe_row
+    from fewshot_kit.training.train import finish, open_run, train
+
+    if "train" not in dataset_splits(training.source.dataset):  # found before a folder is made
+        raise ValueError(f"{training.source.dataset!r} has no train split; train on omniglot, for instance")
+    with process_group(pick_device(training.device)):
+        say(f"loading {training.source.dataset} …")
+        run = open_run(out, hyper_parameters, training, resume=resume)
+        say(f"training in {out}: {training.outer_steps - run.step} steps, validated every {training.evaluate_every}")
+        steps = tqdm(total=training.outer_steps, initial=run.step, unit="step", smoothing=0.05, disable=rank() > 0 or None)
+        with steps, Bar("validating", training.evaluation_episodes, quiet=rank() > 0) as validating:
+            finished = train(
+                run,
+                on_step=lambda run, loss: steps.update(),
+                on_evaluation=lambda row: tqdm.write(describe_row(row)),
+                on_validation=validating.show,
+            )
+        if rank() == 0 and finished:
+            say("measuring the best weights on 600 validation episodes …")
+            with Bar("measuring", 600) as measuring:
+                print("validation, best weights:", finish(run, on_progress=measuring.show))
+        elif rank() == 0:
+            print(f"stopped at step {run.step}; the same command with --resume goes on")
+
+
+class Bar:
+    """A bar on a terminal that comes when there is something to count, and goes when it is full."""
+
+    def __init__(self, what: str, total: int, quiet: bool = False):
+        self._what, self._total, self._quiet, self._bar = what, total, quiet, None
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def show(self, done: int, *_) -> None:
+        """Show how many are done."""
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=self._total, desc=self._what, unit="episode", leave=False, disable=self._quiet or None)
+        self._bar.update(done - self._bar.n)
+        if done >= self._total:
+            self.__exit__()
+
+
 def evaluate_command(
-    checkpoint: Positional[str],
+    checkpoint: str,
     dataset: str = "omniglot",
     split: str = "test",
     n_way: int = 3,
@@ -66,8 +114,7 @@ def evaluate_command(
     seed: int = 0,
     transductive: bool = False,
     within_group: bool = False,
-    inner_lr: float | None = None,
-    inner_steps: int | None = None,
+    settings: tuple[str, ...] = (),
     device: str = "auto",
     json: str | None = None,
     record: bool = False,
@@ -85,81 +132,127 @@ def evaluate_command(
         seed: of the episodes.
         transductive: let batch norm see all queries of an episode together.
         within_group: take the classes of an episode from one group: of Omniglot, from one alphabet.
-        inner_lr: the checkpoint's own if left out.
-        inner_steps: the checkpoint's own if left out.
+        settings: of how it adapts, as inner_lr=0.01 inner_steps=20; those found best for the way and shot if left out.
         device: auto, cpu or cuda.
         json: write the result to this file; - is standard output.
         record: add the result, with its command, to the checkpoint's config.json and card.
     """
+    given = parse_settings(settings)
+    say("loading PyTorch …")
+    import dataclasses
+
+    from fewshot_kit.data.datasets import load_dataset
+    from fewshot_kit.data.episodes import EpisodeSampler
+    from fewshot_kit.data.files import write_text
+    from fewshot_kit.evaluate import evaluate
+    from fewshot_kit.networks.devices import pick_device, use_one_thread
+    from fewshot_kit.training.checkpoints import load_checkpoint
+    from fewshot_kit.training.export import record_result
+
+    use_one_thread()
     loaded = load_checkpoint(checkpoint, device=pick_device(device))
-    given = {"inner_lr": inner_lr, "inner_steps": inner_steps}
-    learner = loaded.learner.with_settings(**{name: value for name, value in given.items() if value is not None})
-    images = load_dataset(dataset, split, preprocessing=learner.preprocessing)
-    with tqdm(total=episodes, unit="episode", disable=None) as bar:
-        result = evaluate(
-            learner,
-            EpisodeSampler(images, n_way, n_shot, n_query, within_group),
-            n_episodes=episodes,
-            seed=seed,
-            transductive=transductive,
-            on_progress=lambda done, accuracy: bar.update(done - bar.n),
-        )
+    learner = loaded.learner_for(n_way, n_shot).with_settings(**given)
+    say(f"loading {dataset} {split} …")
+    sampler = EpisodeSampler(load_dataset(dataset, split, preprocessing=learner.preprocessing), n_way, n_shot, n_query, within_group)
+    say(f"measuring {episodes} episodes …")
+    with Bar("measuring", episodes) as bar:
+        result = evaluate(learner, sampler, n_episodes=episodes, seed=seed, transductive=transductive, on_progress=bar.show)
     result = dataclasses.replace(result, checkpoint=loaded.name)
-    _report(result, json)
+    if json not in (None, "-"):
+        write_text(Path(json), result.to_json() + "\n")
     if record:
-        record_result(loaded.folder, result, command=evaluation_command(result, inner_lr, inner_steps))
+        record_result(loaded.folder, result, command=evaluation_command(result, given))
+    print(result.to_json() if json == "-" else result)
 
 
-def evaluation_command(result: Evaluation, inner_lr: float | None, inner_steps: int | None) -> str:
+def evaluation_command(result: Evaluation, settings: dict[str, float]) -> str:
     """Return the command that repeats a measurement."""
     flags = {"dataset": result.dataset, "split": result.split, "n-way": result.n_way, "n-shot": result.n_shot, "n-query": result.n_query}
-    flags |= {"episodes": result.n_episodes, "seed": result.seed, "inner-lr": inner_lr, "inner-steps": inner_steps}
-    words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
+    flags |= {"episodes": result.n_episodes, "seed": result.seed}
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     words += ["--transductive"] * result.transductive + ["--within-group"] * result.within_group
+    words += ["--set", *(f"{name}={value}" for name, value in settings.items())] if settings else []
     return shlex.join(["python", "-m", "fewshot_kit", "evaluate", str(result.checkpoint), *words])
 
 
-def _report(result: Evaluation, json_path: str | None) -> None:
-    if json_path == "-":
-        print(result.to_json())
-        return
-    print(result)
-    if json_path is not None:
-        write_text(Path(json_path), result.to_json() + "\n")
+def parse_settings(words: Sequence[str]) -> dict[str, float]:
+    """Read words such as inner_lr=0.01; whole numbers stay whole."""
+    found = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            found[name] = int(text) if text.lstrip("-").isdigit() else float(text)
+        except ValueError as error:
+            raise ValueError(f"a setting is written name=value, as inner_lr=0.01; {word!r} is not") from error
+    return found
+
+
+def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED) -> None:
+    """Turn the best weights of a run into a checkpoint folder with a card.
+
+    Args:
+        run: the run's folder.
+        name: of the checkpoint, <learner>-<dataset> and what tells it from others.
+        settings: found best on validation, as 5way-1shot:inner_lr=0.01,inner_steps=10 and so on; the run's if left out.
+        out: the folder of checkpoints.
+    """
+    rows = [parse_settings_of(word) for word in settings]
+    say("loading PyTorch …")
+    from fewshot_kit.training.export import export_run
+
+    print(f"wrote {export_run(run, name, out, rows)}")
+
+
+def parse_settings_of(word: str) -> dict:
+    """Read 5way-1shot:inner_lr=0.01,inner_steps=10."""
+    place, _, values = word.partition(":")
+    way, _, shot = place.partition("-")
+    if not (way.endswith("way") and shot.endswith("shot") and way[:-3].isdigit() and shot[:-4].isdigit()):
+        raise ValueError(f"settings are written as 5way-1shot:inner_lr=0.01,inner_steps=10; {word!r} is not")
+    return {"n_way": int(way[:-3]), "n_shot": int(shot[:-4]), "values": parse_settings(values.split(","))}
 
 
 def list_command() -> None:
     """List the checkpoints with their measured accuracy."""
     for name in list_checkpoints():
         print(name)
-        for result in read_config(PRETRAINED / name)["results"]:
-            accuracy, loss = Interval(**result["accuracy"]), Interval(**result["loss"])
-            print(
-                f"  {result['dataset']} {result['split']} {result['n_way']}-way {result['n_shot']}-shot: {accuracy.percent()}, "
-                f"cross entropy {loss} ({result['n_episodes']} episodes, {describe_mode(result)})"
-            )
+        try:
+            for result in read_config(PRETRAINED / name)["results"]:
+                print(f"  {describe_result(result)}")
+        except (CheckpointError, KeyError, TypeError) as error:
+            print(f"  cannot be read: {error}")
+
+
+def run_command(arguments: list[str]) -> int:
+    """Understand the words of a command and run it."""
+    from tyro.conf import Positional, arg
+
+    evaluate_command.__annotations__ |= {"checkpoint": Positional[str], "settings": Annotated[tuple[str, ...], arg(name="set")]}
+    export_command.__annotations__ |= {"run": Positional[Path]}
+    commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
+    if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
+        command, words, rest = train_command(arguments[1], CONFIGS[arguments[1]]), arguments[:2], arguments[2:]
+    elif arguments and arguments[0] in commands:
+        command, words, rest = commands[arguments[0]], arguments[:1], arguments[1:]
+    else:
+        print(f"{__doc__.splitlines()[0]}\n\nLearners: {', '.join(CONFIGS)}. Add --help to a command for its settings.")
+        return 0 if {"--help", "-h"} & set(arguments) else 2
+    import tyro
+
+    tyro.cli(command, prog=shlex.join(["python", "-m", "fewshot_kit", *words]), args=rest)
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status; what a person can mend is one line on standard error, without a traceback."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"evaluate": evaluate_command, "export": export_run, "list": list_command}
     try:
-        if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in LEARNERS:
-            name = arguments[1]
-            tyro.cli(train_command(name, LEARNERS[name][1]), prog=f"python -m fewshot_kit train {name}", args=arguments[2:])
-        elif arguments and arguments[0] in commands:
-            tyro.cli(commands[arguments[0]], prog=f"python -m fewshot_kit {arguments[0]}", args=arguments[1:])
-        else:
-            print(f"{__doc__}\nLearners: {', '.join(LEARNERS)}. Add --help to a command for its settings.")
-            return 0 if arguments in (["--help"], ["-h"]) else 2
+        return run_command(list(sys.argv[1:] if arguments is None else arguments))
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def load_pictures(
     files = fetch_files(names, samples_per_class, progress)
 
     def build() -> dict[str, np.ndarray]:
-        bar = tqdm(files, desc="drawing quickdraw", unit="category", disable=not progress)
+        bar = tqdm(files, desc="drawing quickdraw", unit="category", disable=None if progress else True)
         pictures = [_pictures(file, preprocessing, samples_per_class) for file in bar]
         return {"images": torch.cat(pictures).numpy(), "counts": np.array([len(of_category) for of_category in pictures])}
 

@@ -26,11 +26,12 @@ from fewshot_kit.learners.build import make_learner
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig
 from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.devices import pick_device, torch_threads
-from fewshot_kit.results import Evaluation
+from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
 from fewshot_kit.training.checkpoints import load_checkpoint, start_from, write_tensors
 from fewshot_kit.training.config import TrainConfig
 
+OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
 LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
 
 
@@ -51,10 +52,10 @@ class Run:
         dataset = load_dataset(self.config.source.dataset, split, preprocessing=self.learner.preprocessing)
         return EpisodeSampler(dataset, self.config.val_way, self.config.val_shot, self.config.val_query)
 
-    def evaluate(self, split: str, n_episodes: int) -> Evaluation:
+    def evaluate(self, split: str, n_episodes: int, on_progress: OnProgress | None = None) -> Evaluation:
         """Measure the learner as it is, on episodes of the validation's way, shot and queries."""
         sampler = self.validation if split == "val" else self._sampler(split)
-        return evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed)
+        return evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed, on_progress=on_progress)
 
     def meta_lr(self) -> float:
         """Return the outer learning rate of the coming step: a cosine from `meta_lr` to a tenth of it."""
@@ -184,10 +185,16 @@ def _truncate_log(path: Path, step: int) -> None:
         write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
-def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_evaluation: Callable[[dict], None] | None = None) -> bool:
+def train(
+    run: Run,
+    *,
+    on_step: Callable[[Run, float], None] | None = None,
+    on_evaluation: Callable[[dict], None] | None = None,
+    on_validation: OnProgress | None = None,
+) -> bool:
     """Train to the end, until Ctrl-C, or until `on_step` raises `Cancelled`; return whether it is finished.
 
-    State is saved at every evaluation, and when training is stopped.
+    State is saved at every evaluation, and when training is stopped. `on_validation` is told how far a validation is.
     """
     config = run.config
     losses: list[float] = []
@@ -199,7 +206,7 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
             if run.step % config.evaluate_every == 0 or run.step == config.outer_steps:
                 run.seconds = time.perf_counter() - started
                 if distributed.rank() == 0:
-                    row = _validate(run, sum(losses) / len(losses))
+                    row = _validate(run, sum(losses) / len(losses), on_validation)
                     if on_evaluation is not None:
                         on_evaluation(row)
                 losses.clear()
@@ -213,9 +220,9 @@ def train(run: Run, *, on_step: Callable[[Run, float], None] | None = None, on_e
     return run.step == config.outer_steps
 
 
-def _validate(run: Run, train_loss: float) -> dict:
+def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> dict:
     """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
-    result = run.evaluate("val", run.config.evaluation_episodes)
+    result = run.evaluate("val", run.config.evaluation_episodes, on_progress)
     is_best = result.best_by > run.best
     if is_best:
         run.best = result.best_by
@@ -235,10 +242,10 @@ def _validate(run: Run, train_loss: float) -> dict:
     return row
 
 
-def finish(run: Run, split: str = "val", n_episodes: int = 600) -> Evaluation:
+def finish(run: Run, split: str = "val", n_episodes: int = 600, on_progress: OnProgress | None = None) -> Evaluation:
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
     run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
-    result = run.evaluate(split, n_episodes)
+    result = run.evaluate(split, n_episodes, on_progress)
     write_text(run.folder / RESULT, result.to_json() + "\n")
     return result
 

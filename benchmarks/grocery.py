@@ -18,8 +18,8 @@ from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.images import to_float
 from fewshot_kit.evaluate import Interval, evaluate
-from fewshot_kit.learners import LEARNERS, Learner
-from fewshot_kit.networks.conv4 import Conv4Config
+from fewshot_kit.learners.base import Learner
+from fewshot_kit.networks.configs import Conv4Config
 from fewshot_kit.training.train import TrainConfig, open_run
 
 NETWORK = Conv4Config(channels=3, size=42)
@@ -37,7 +37,7 @@ def trained(name: str, dataset: str, steps: int, seed: int):
     # Trained to the end of the budget, without validations: some validation classes have fewer images than an episode needs.
     config = TrainConfig(dataset=dataset, rotations=False, n_query=0, outer_steps=steps, meta_lr=0.002, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        run = open_run(folder, name, LEARNERS[name][1](network=NETWORK, **BATCHES[name]), config)
+        run = open_run(folder, name, CONFIGS[name](network=NETWORK, **BATCHES[name]), config)
         while run.step < steps:
             run.outer_step()
     return run.learner, run.dataset

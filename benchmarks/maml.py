@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch.func import functional_call
 
 from fewshot_kit.data.episodes import Episode, LabelledImages
-from fewshot_kit.learners import MAML, MAMLConfig
+from fewshot_kit.learners.configs import MAMLConfig
 from fewshot_kit.learners.engines import mean_gradient
+from fewshot_kit.learners.maml import MAML
 
 WAY, SHOT, QUERY, TASKS, STEPS, RUNS = 5, 1, 15, 16, 5, 5
 

@@ -14,7 +14,7 @@ import torch
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.learners import Learner
+from fewshot_kit.learners.base import Learner
 from fewshot_kit.training.checkpoints import load_checkpoint
 
 

@@ -20,8 +20,8 @@ from nbclient import NotebookClient
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.evaluate import sample_episodes
-from fewshot_kit.learners import Learner, Reptile
-from fewshot_kit.learners.base import EPISODES_TOGETHER
+from fewshot_kit.learners.base import EPISODES_TOGETHER, Learner
+from fewshot_kit.learners.reptile import Reptile
 from fewshot_kit.widgets import FewShotPanel
 
 CHECKPOINT = "reptile-omniglot-3way-1shot"

@@ -1,15 +1,17 @@
 """Small made-up data and small networks: what the tests of the core run on."""
 
+import copy
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.learners import Reptile, ReptileConfig
-from fewshot_kit.networks.conv4 import Conv4Config
+from fewshot_kit.learners.configs import ReptileConfig
+from fewshot_kit.learners.reptile import Reptile
+from fewshot_kit.networks.configs import Conv4Config
 
 SIZE = 18  # the last block sees 2 x 2: of a single value group norm would leave nothing
 NETWORK = Conv4Config(width=8, size=SIZE)
@@ -49,6 +51,21 @@ def tiny_reptile(norm: str = "group", seed: int = 0, **changes) -> Reptile:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Reptile(replace(CONFIG, network=replace(NETWORK, norm=norm), **changes))
+
+
+class Classifier(nn.Module):
+    """A network under a linear head, as torch's users write it: the reference for loops that take parameters as an argument."""
+
+    def __init__(self, network: nn.Module, head: nn.Linear):
+        super().__init__()
+        self.network, self.head = copy.deepcopy(network), copy.deepcopy(head)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.network(images))
+
+    def parameters_by_name(self) -> dict[str, Tensor]:
+        """Name the parameters as the inner loop does."""
+        return {name.removeprefix("network."): p for name, p in self.named_parameters()}
 
 
 def same_state(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

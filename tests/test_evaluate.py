@@ -11,8 +11,9 @@ from synthetic import noisy_images, tiny_reptile
 
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
-from fewshot_kit.learners import Learner, NearestPrototype
 from fewshot_kit.learners.base import EPISODES_TOGETHER as TOGETHER
+from fewshot_kit.learners.base import Learner
+from fewshot_kit.learners.nearest_prototype import NearestPrototype
 
 SAMPLER = EpisodeSampler(noisy_images(noise=0.4), n_way=3, n_shot=1, n_query=2)
 
@@ -30,7 +31,7 @@ class Guesser(Learner):
     def accumulate_meta_grad(self, episodes):
         raise NotImplementedError
 
-    def training_episodes(self, dataset, generator):
+    def training_batches(self, dataset, generator):
         raise NotImplementedError
 
 

@@ -29,7 +29,7 @@ class Softmax(ProtoNet):
     def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         """Make the classifier, with torch's usual start for a linear layer."""
         super().begin_training(dataset, generator)
-        head = nn.Linear(self.network.n_features, len(dataset))
+        head = nn.utils.skip_init(nn.Linear, self.network.n_features, len(dataset))  # torch would ask its global generator
         bound = self.network.n_features**-0.5
         for parameter in (head.weight, head.bias):
             nn.init.uniform_(parameter, -bound, bound, generator=generator)

@@ -11,7 +11,10 @@ from synthetic import NETWORK, noisy_images
 
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.demo.projection import METHODS, EmbeddingMap, Plane, episode_pool, laid_on, map_embedding, project
-from fewshot_kit.learners import Magnet, MagnetConfig, ProtoNet, ProtoNetConfig, RepMet, RepMetConfig
+from fewshot_kit.learners.configs import MagnetConfig, ProtoNetConfig, RepMetConfig
+from fewshot_kit.learners.magnet import Magnet
+from fewshot_kit.learners.protonet import ProtoNet
+from fewshot_kit.learners.repmet import RepMet
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 DATASET = noisy_images(n_classes=6, per_class=8)

@@ -14,14 +14,16 @@ from torch import nn
 
 from fewshot_kit.demo import trace
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.learners import MAML, MAMLConfig, MetaSGD, MetaSGDConfig
+from fewshot_kit.learners.configs import MAMLConfig, MetaSGDConfig
 from fewshot_kit.learners.fine_tune import predict
-from fewshot_kit.learners.gradient import FineTuned
+from fewshot_kit.learners.gradient import GradientLearner
+from fewshot_kit.learners.maml import MAML
+from fewshot_kit.learners.meta_sgd import MetaSGD
 
 SETTINGS = {"network": NETWORK, "inner_steps": 4, "head_lr_scale": 5.0, "train_way": 3, "train_inner_lr": 0.05}
 
 
-def seeded(kind: type, config: MAMLConfig) -> FineTuned:
+def seeded(kind: type, config: MAMLConfig) -> GradientLearner:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return kind(config)
@@ -46,7 +48,7 @@ LEARNERS = {
 every_learner = pytest.mark.parametrize("learner", [make() for make in LEARNERS.values()], ids=list(LEARNERS))
 
 
-def accuracy_after(learner: FineTuned, steps: int, episodes: list) -> torch.Tensor:
+def accuracy_after(learner: GradientLearner, steps: int, episodes: list) -> torch.Tensor:
     logits, _ = learner.with_inner_loop(inner_steps=steps).predict_episodes(episodes)
     return (logits.argmax(-1) == torch.stack([episode.query.labels for episode in episodes])).float().mean(1)
 
@@ -83,7 +85,7 @@ def test_the_weights_of_each_step_give_the_answers_of_each_step(learner):
         assert torch.allclose(predict(network, phi, {}, episode.query.images), answer, atol=1e-5)
 
 
-def walk_by_torch(learner: FineTuned, support, n_steps: int) -> list[dict[str, torch.Tensor]]:
+def walk_by_torch(learner: GradientLearner, support, n_steps: int) -> list[dict[str, torch.Tensor]]:
     """Fine-tune a copy by torch.optim.SGD and return, after 0, 1, ... steps, one vector a layer."""
     network = copy.deepcopy(learner.network)
     network.head = nn.Linear(network.n_features, support.n_way)

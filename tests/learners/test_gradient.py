@@ -11,34 +11,28 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from synthetic import NETWORK, noisy_episodes, noisy_images, same_state, tiny_reptile
+from synthetic import NETWORK, Classifier, noisy_episodes, noisy_images, same_state, tiny_reptile
 from torch import nn
 
 from fewshot_kit.data.episodes import EpisodeSampler, LabelledImages
 from fewshot_kit.data.images import to_float
-from fewshot_kit.learners import (
-    LEARNERS,
-    MAML,
-    Learner,
-    Magnet,
-    MagnetConfig,
-    MAMLConfig,
-    MetaSGD,
-    MetaSGDConfig,
-    NearestPrototype,
-    ProtoNet,
-    ProtoNetConfig,
-    RepMet,
-    RepMetConfig,
-    Reptile,
-    Softmax,
-    SoftmaxConfig,
-)
-from fewshot_kit.learners.fine_tune import Cancelled
-from fewshot_kit.learners.metric import EmbeddingLearner
-from fewshot_kit.networks.conv4 import NORMS
+from fewshot_kit.data.task_source import TaskSource
+from fewshot_kit.learners.base import Learner, TrainableLearner
+from fewshot_kit.learners.configs import CONFIGS, MagnetConfig, MAMLConfig, MetaSGDConfig, ProtoNetConfig, RepMetConfig, SoftmaxConfig
+from fewshot_kit.learners.fine_tune import Cancelled, detached, logits_of
+from fewshot_kit.learners.magnet import Magnet
+from fewshot_kit.learners.maml import MAML
+from fewshot_kit.learners.meta_sgd import MetaSGD
+from fewshot_kit.learners.metric import MetricLearner
+from fewshot_kit.learners.nearest_prototype import NearestPrototype
+from fewshot_kit.learners.protonet import ProtoNet
+from fewshot_kit.learners.repmet import RepMet
+from fewshot_kit.learners.reptile import Reptile
+from fewshot_kit.learners.softmax import Softmax
+from fewshot_kit.networks.configs import NORMS
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
-from fewshot_kit.training.train import BEST, LAST, TrainConfig, open_run, train
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.train import BEST, LAST, open_run, train
 
 MAKERS = {f"reptile-{norm}": lambda norm=norm: tiny_reptile(norm) for norm in NORMS} | {"nearest_prototype": NearestPrototype}
 MAKERS |= {
@@ -178,7 +172,7 @@ def reptile(request) -> Reptile:
 
 def test_no_epochs_is_to_know_nothing(reptile):
     episode = one_episode()
-    logits = reptile.with_inner_loop(inner_steps=0).adapt(episode.support)(episode.query.images)
+    logits = reptile.with_settings(inner_steps=0).adapt(episode.support)(episode.query.images)
     torch.testing.assert_close(logits.softmax(-1), torch.full((9, 3), 1 / 3))
 
 
@@ -224,25 +218,40 @@ def test_transductive_is_another_answer_with_batch_norm_alone(reptile):
 
 
 def test_another_inner_loop_on_the_same_weights(reptile):
-    other = reptile.with_inner_loop(inner_lr=0.5, inner_steps=7)
-    assert other.inner_loop_settings() == {"inner_lr": 0.5, "inner_steps": 7}
-    assert reptile.inner_loop_settings() == {"inner_lr": 0.1, "inner_steps": 3}
-    assert reptile.with_inner_loop().inner_loop_settings() == reptile.inner_loop_settings()
+    other = reptile.with_settings("found on validation", inner_lr=0.5, inner_steps=7)
+    assert {setting.name: setting.value for setting in other.settings()} == {"inner_lr": 0.5, "inner_steps": 7}
+    assert {setting.name: setting.value for setting in reptile.settings()} == {"inner_lr": 0.1, "inner_steps": 3}
+    assert {setting.source for setting in other.settings()} == {"found on validation"} != {setting.source for setting in reptile.settings()}
+    assert reptile.with_settings() is reptile
     assert all(p is q for p, q in zip(reptile.parameters(), other.parameters(), strict=True))
     with pytest.raises(ValueError, match="finite number above 0"):
-        reptile.with_inner_loop(inner_lr=math.nan)
+        reptile.with_settings(inner_lr=math.nan)
+    with pytest.raises(ValueError, match="no setting 'sigma'; it has inner_lr, inner_steps"):
+        reptile.with_settings(sigma=1)
 
 
-def test_a_learner_without_an_inner_loop_says_so():
+def test_a_learner_without_settings_says_so():
     learner = NearestPrototype()
-    assert learner.with_inner_loop() is learner and learner.inner_loop_settings() == {"inner_lr": None, "inner_steps": None}
-    with pytest.raises(ValueError, match="NearestPrototype has no inner loop"):
-        learner.with_inner_loop(inner_lr=0.1)
+    assert learner.with_settings() is learner and learner.settings() == ()
+    with pytest.raises(ValueError, match="NearestPrototype has no setting 'inner_lr'; it has none"):
+        learner.with_settings(inner_lr=0.1)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+def test_every_setting_is_a_field_that_can_be_set_within_its_range(learner):
+    for setting in learner.settings():
+        assert setting.low <= setting.value <= setting.high and getattr(learner.config, setting.name) == setting.value
+        for value in (setting.low, setting.high):
+            changed = {s.name: s.value for s in learner.with_settings(**{setting.name: value}).settings()}
+            assert changed[setting.name] == value
+
+
+def test_every_learner_says_of_itself_what_it_does(learner):
+    assert len(learner.describe()) > 30
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_configurations_are_saved_whole(name):
-    config_class = LEARNERS[name][1]
+    config_class = CONFIGS[name]
     changed = replace(config_class(), network=replace(config_class().network, norm="batch", width=16))
     assert config_class.from_dict(asdict(changed)) == changed
 
@@ -262,20 +271,19 @@ def training_tasks(n: int, n_shot: int = 3):
 
 def phi_by_torch_optim(learner: Reptile, support: LabelledImages, head: nn.Linear) -> dict[str, torch.Tensor]:
     """Train a copy of the network on the first image of each class, then on the second, and so on."""
-    network, config = copy.deepcopy(learner.network).train(), learner.config
-    network.head = copy.deepcopy(head)
+    model, config = Classifier(learner.network, head).train(), learner.config
     groups = [
-        {"params": network.backbone.parameters(), "lr": config.train_inner_lr},
-        {"params": network.head.parameters(), "lr": config.train_inner_lr * config.head_lr_scale},
+        {"params": model.network.parameters(), "lr": config.train_inner_lr},
+        {"params": model.head.parameters(), "lr": config.train_inner_lr * config.head_lr_scale},
     ]
     optimizer = OPTIMIZERS[config.update_rule](groups)
     n_shot = len(support) // support.n_way
     for shot in range(n_shot):
         rows = [label * n_shot + shot for label in range(support.n_way)]
         optimizer.zero_grad()
-        F.cross_entropy(network(support.images[rows]), support.labels[rows]).backward()
+        F.cross_entropy(model(support.images[rows]), support.labels[rows]).backward()
         optimizer.step()
-    return {name: p.detach() for name, p in network.named_parameters()}
+    return detached(model.parameters_by_name())
 
 
 def zero_head(learner: Reptile, n_way: int = 3) -> nn.Linear:
@@ -292,30 +300,21 @@ def test_the_meta_gradient_is_theta_minus_phi(norm, update_rule, lr):
     tasks = training_tasks(1 if norm in ("batch", "running") else 2)  # their statistics go on from task to task
     expected = [phi_by_torch_optim(learner, task.support, zero_head(learner)) for task in tasks]
     learner.accumulate_meta_grad(tasks)
-    for name, theta in learner.network.backbone.named_parameters():
-        mean_phi = torch.stack([phi[f"backbone.{name}"] for phi in expected]).mean(0)
+    for name, theta in learner.network.named_parameters():
+        mean_phi = torch.stack([phi[name] for phi in expected]).mean(0)
         assert theta.grad.abs().max() > 1e-9
         torch.testing.assert_close(theta.grad, theta.detach() - mean_phi, rtol=1e-6, atol=1e-13)
-    assert all(p.grad is None for p in learner.network.head.parameters())
 
 
-def test_one_inner_step_of_sgd_is_the_rate_times_the_ordinary_gradient(monkeypatch):
-    learner, head = tiny_reptile(train_inner_lr=0.03).double(), nn.Linear(32, 3).double()  # not zero: that would stop the gradient
-    start = Reptile._start
-
-    def with_head(self, n_way):
-        parameters, buffers = start(self, n_way)
-        return parameters | {"head.weight": head.weight.detach(), "head.bias": head.bias.detach()}, buffers
-
-    monkeypatch.setattr(Reptile, "_start", with_head)
-    task = training_tasks(1, n_shot=1)[0]
+def test_one_inner_step_of_sgd_is_the_rate_times_the_ordinary_gradient():
+    learner = tiny_reptile(train_inner_lr=0.03, train_inner_steps=1, head="learned", head_lr_scale=2.0).double()
+    task, model = training_tasks(1, n_shot=1)[0], Classifier(learner.network, learner.head)
     learner.accumulate_meta_grad([task])
-    backbone = copy.deepcopy(learner.network.backbone)
-    backbone.zero_grad()
-    F.cross_entropy(head(backbone(task.support.images)), task.support.labels).backward()
-    for theta, p in zip(learner.network.backbone.parameters(), backbone.parameters(), strict=True):
+    F.cross_entropy(model(task.support.images), task.support.labels).backward()
+    for name, p in model.named_parameters():
         assert p.grad.abs().max() > 1e-6
-        torch.testing.assert_close(theta.grad, 0.03 * p.grad, rtol=1e-8, atol=1e-12)
+        rate = 0.06 if name.startswith("head.") else 0.03
+        torch.testing.assert_close(dict(learner.named_parameters())[name].grad, rate * p.grad, rtol=1e-8, atol=1e-12)
 
 
 def test_meta_gradients_add_up_to_what_is_there_already():
@@ -324,9 +323,9 @@ def test_meta_gradients_add_up_to_what_is_there_already():
     for task in tasks:
         learner.zero_grad()
         learner.accumulate_meta_grad([task])
-        single.append([p.grad.clone() for p in learner.network.backbone.parameters()])
+        single.append([p.grad.clone() for p in learner.network.parameters()])
     learner.accumulate_meta_grad([tasks[0]])  # on top of the second task's
-    for p, first, second in zip(learner.network.backbone.parameters(), *single, strict=True):
+    for p, first, second in zip(learner.network.parameters(), *single, strict=True):
         torch.testing.assert_close(p.grad, first + second)
 
 
@@ -337,7 +336,7 @@ def test_meta_training_leaves_theta_and_reports_the_loss_at_the_last_inner_step(
     assert same_state(theta, learner.state_dict())
     phi = phi_by_torch_optim(learner, replace(task.support, **first_shots(task.support, 2)), zero_head(learner))
     last = replace(task.support, images=task.support.images[2::3], labels=task.support.labels[2::3])
-    at_phi = torch.func.functional_call(learner.network, phi, (last.images,))
+    at_phi = logits_of(learner.network, phi, {}, last.images)
     assert loss == pytest.approx(F.cross_entropy(at_phi, last.labels).item())
 
 
@@ -348,7 +347,7 @@ def first_shots(support: LabelledImages, n: int) -> dict[str, torch.Tensor]:
 
 def test_running_statistics_go_on_from_task_to_task():
     learner = tiny_reptile("running").double()
-    norm = learner.network.backbone[0][1]
+    norm = learner.network.blocks[0][1]
     before, mean = norm.num_batches_tracked.item(), norm.running_mean.clone()
     learner.accumulate_meta_grad(training_tasks(2))
     assert norm.num_batches_tracked.item() == before + 6 and not torch.equal(mean, norm.running_mean)
@@ -356,7 +355,7 @@ def test_running_statistics_go_on_from_task_to_task():
 
 def test_training_episodes_have_an_image_of_each_class_for_each_inner_step():
     learner = tiny_reptile(meta_batch_size=2, train_way=4, train_inner_steps=5)
-    episodes = learner.training_episodes(noisy_images(), torch.Generator().manual_seed(0))
+    episodes = learner.training_batches(noisy_images(), torch.Generator().manual_seed(0))
     assert len(episodes) == 2
     assert all(episode.n_way == 4 and len(episode.support) == 20 and len(episode.query) == 0 for episode in episodes)
 
@@ -370,10 +369,10 @@ def test_outer_steps_along_the_meta_gradient_make_adapting_better():
         logits, _ = learner.predict_episodes(episodes)
         return F.cross_entropy(logits.flatten(0, 1), torch.arange(5).repeat_interleave(5).repeat(20)).item()
 
-    before, optimizer = loss(), torch.optim.Adam(learner.network.backbone.parameters(), lr=0.003)
+    before, optimizer = loss(), torch.optim.Adam(learner.network.parameters(), lr=0.003)
     for _ in range(60):
         optimizer.zero_grad()
-        learner.accumulate_meta_grad(learner.training_episodes(sampler.dataset, generator))
+        learner.accumulate_meta_grad(learner.training_batches(sampler.dataset, generator))
         optimizer.step()
     assert loss() < 0.9 * before
 
@@ -382,21 +381,21 @@ def test_outer_steps_along_the_meta_gradient_make_adapting_better():
 
 
 @pytest.fixture(params=METRIC)
-def metric(request) -> EmbeddingLearner:
+def metric(request) -> MetricLearner:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return METRIC[request.param]()
 
 
-def train_a_little(learner: EmbeddingLearner, n_steps: int, *, begin: bool = True) -> list[float]:
+def train_a_little(learner: MetricLearner, n_steps: int, *, begin: bool = True) -> list[float]:
     """Train on noisy_images; the losses before each step."""
     dataset, generator, losses = noisy_images(), torch.Generator().manual_seed(0), []
     if begin:
-        learner.begin_training(dataset)
-    optimizer = torch.optim.Adam([p for p in learner.parameters() if p.numel()], lr=0.003)
+        learner.begin_training(dataset, generator)
+    optimizer = torch.optim.Adam(learner.trainable_parameters(), lr=0.003)
     for _ in range(n_steps):
         optimizer.zero_grad()
-        losses.append(learner.accumulate_meta_grad(learner.training_episodes(dataset, generator)))
+        losses.append(learner.accumulate_meta_grad(learner.training_batches(dataset, generator)))
         optimizer.step()
     return losses
 
@@ -419,7 +418,7 @@ def test_classes_may_have_different_numbers_of_images(metric):
     support = LabelledImages(episode.support.images[keep], episode.support.labels[keep], episode.support.class_names)
     tripled = torch.tensor([0] * 6 + [5, 3] * 3 + [8, 7, 6] * 2)  # the same means
     evened = LabelledImages(episode.support.images[tripled], episode.support.labels[tripled], episode.support.class_names)
-    metric = metric.with_inner_loop(inner_steps=0) if isinstance(metric, RepMet) else metric
+    metric = metric.with_settings(inner_steps=0) if isinstance(metric, RepMet) else metric
     logits, expected = (metric.adapt(each)(episode.query.images) for each in (support, evened))
     torch.testing.assert_close(logits, expected, **CLOSE)
 
@@ -476,7 +475,12 @@ def test_a_checkpoint_has_what_predictions_need_and_no_more(metric, tmp_path):
 @pytest.mark.parametrize("name", ["magnet", "repmet-1", "softmax"])  # those that train more than the network
 def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, name, stop_at):
     settings = TrainConfig(
-        dataset="characters_by_alphabet", rotations=False, n_way=3, n_query=2, outer_steps=7, evaluate_every=4, evaluation_episodes=3
+        source=TaskSource("characters_by_alphabet", rotations=False),
+        val_way=3,
+        val_query=2,
+        outer_steps=7,
+        evaluate_every=4,
+        evaluation_episodes=3,
     )
     config = replace(METRIC[name]().config, network=replace(NETWORK, size=28))
 
@@ -486,7 +490,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, name, stop_at)
 
     for folder, callbacks in (("whole", [None]), ("parts", [cancel, None])):
         for on_step in callbacks:
-            finished = train(open_run(tmp_path / folder, name.split("-")[0], config, settings, resume=True), on_step=on_step)
+            finished = train(open_run(tmp_path / folder, config, settings, resume=True), on_step=on_step)
             assert finished == (on_step is None)
     whole, parts = ({file: load_file(tmp_path / folder / file) for file in (LAST, BEST)} for folder in ("whole", "parts"))
     assert same_state(whole[LAST], parts[LAST]) and same_state(whole[BEST], parts[BEST])
@@ -513,8 +517,5 @@ def test_nearest_prototype_measures_in_given_features():
     torch.testing.assert_close(logits, NearestPrototype().adapt(pooled.support)(pooled.query.images))
 
 
-def test_the_baseline_has_nothing_to_train():
-    with pytest.raises(TypeError, match="nothing to train"):
-        NearestPrototype().accumulate_meta_grad([])
-    with pytest.raises(TypeError, match="nothing to train"):
-        NearestPrototype().training_episodes(noisy_images(), torch.Generator())
+def test_the_baseline_is_no_learner_that_can_be_trained():
+    assert not isinstance(NearestPrototype(), TrainableLearner)

@@ -8,9 +8,9 @@ import torch
 from synthetic import NETWORK, identities, noisy_episodes, noisy_images
 
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.learners import Magnet, MagnetConfig
 from fewshot_kit.learners.clusters import k_means
-from fewshot_kit.learners.magnet import magnet_losses
+from fewshot_kit.learners.configs import MagnetConfig
+from fewshot_kit.learners.magnet import Magnet, magnet_losses
 
 SETTINGS = {"network": NETWORK, "n_clusters": 2, "train_clusters": 4, "train_images": 3}
 
@@ -32,7 +32,7 @@ def stamped_images(n_classes: int = 5) -> ClassImages:
 
 def in_training(dataset: ClassImages, **changes) -> Magnet:
     learner = tiny(**changes)
-    learner.begin_training(dataset)
+    learner.begin_training(dataset, torch.Generator().manual_seed(0))
     return learner
 
 
@@ -112,17 +112,17 @@ def test_gradients_of_the_loss():
 def test_the_gradient_of_training_is_that_of_the_mean_loss():
     dataset = noisy_images(5)
     learner = in_training(dataset)
-    (episode,) = learner.training_episodes(dataset, torch.Generator().manual_seed(0))
+    (episode,) = learner.training_batches(dataset, torch.Generator().manual_seed(0))
     learner, episode = learner.double(), episode.map_images(torch.Tensor.double)
-    features = learner.network.features(episode.support.images).view(4, 3, -1)
+    features = learner.network(episode.support.images).view(4, 3, -1)
     classes = [cluster // 2 for cluster in episode.class_ids]
     losses, _ = magnet_losses(features, torch.tensor(classes), 1.0)
     losses.mean().backward()
-    expected = [p.grad.clone() for p in learner.network.backbone.parameters()]
+    expected = [p.grad.clone() for p in learner.network.blocks.parameters()]
     learner.zero_grad()
     before = learner.training_losses.clone()
     assert learner.accumulate_meta_grad([episode]) == pytest.approx(losses.mean().item())
-    for p, gradient in zip(learner.network.backbone.parameters(), expected, strict=True):
+    for p, gradient in zip(learner.network.blocks.parameters(), expected, strict=True):
         assert gradient.any()
         torch.testing.assert_close(p.grad, gradient)
     by_loop, variance_by_loop = losses_by_loop(features, classes, 1.0)
@@ -157,7 +157,7 @@ def test_one_cluster_a_class_ranks_as_the_distances_do():
     learner, episode = tiny().double(), noisy_episodes(1)[0].map_images(torch.Tensor.double)
     learner.variance.fill_(0.3)
     predict = learner.adapt(episode.support)
-    distances = torch.cdist(learner.network.features(episode.query.images), predict.centres.squeeze(1)).square()
+    distances = torch.cdist(learner.network(episode.query.images), predict.centres.squeeze(1)).square()
     torch.testing.assert_close(predict(episode.query.images), -distances.detach() / 0.6)
 
 
@@ -177,7 +177,7 @@ def test_every_image_is_in_a_cluster_of_its_own_class_and_cluster_means_are_mean
     learner = in_training(dataset, n_clusters=3)
     learner.refresh_clusters(dataset, seed=0)
     assert (learner.training_members // 3).tolist() == [class_id for class_id in range(5) for _ in range(8)]
-    features = learner.embedding()(dataset.images)
+    features = learner.snapshot().embed_all(dataset.images)
     for cluster in range(15):
         members = [features[i] for i in range(40) if learner.training_members[i] == cluster]
         torch.testing.assert_close(learner.training_means[cluster], torch.stack(members).mean(0))
@@ -203,7 +203,7 @@ def test_impostors_are_the_nearest_clusters_of_other_classes_with_their_images(t
     dataset, generator = stamped_images(), torch.Generator().manual_seed(0)
     learner, seeds = in_training(dataset, train_clusters=train_clusters), set()
     for _ in range(30):
-        (episode,) = learner.training_episodes(dataset, generator)
+        (episode,) = learner.training_batches(dataset, generator)
         seed, *impostors = episode.class_ids
         means = learner.training_means.tolist()
         others = sorted((squared(means[seed], means[k]), k) for k in range(10) if k // 2 != seed // 2)
@@ -218,11 +218,11 @@ def test_impostors_are_the_nearest_clusters_of_other_classes_with_their_images(t
 def test_a_neighbourhood_s_seed_is_drawn_in_proportion_to_its_loss():
     dataset, generator = noisy_images(3), torch.Generator().manual_seed(0)
     learner = in_training(dataset, train_clusters=2, train_images=2, refresh_every=10_000)
-    learner.training_episodes(dataset, generator)
+    learner.training_batches(dataset, generator)
     learner.training_losses.copy_(torch.tensor([0.5, 0.0, 2.0, 1.0, 0.0, 1.5]))
     n, counts = 600, [0] * 6
     for _ in range(n):
-        counts[learner.training_episodes(dataset, generator)[0].class_ids[0]] += 1
+        counts[learner.training_batches(dataset, generator)[0].class_ids[0]] += 1
     for count, chance in zip(counts, [0.1, 0.0, 0.4, 0.2, 0.0, 0.3], strict=True):
         assert abs(count - n * chance) <= 4 * math.sqrt(n * chance * (1 - chance))
 
@@ -230,9 +230,9 @@ def test_a_neighbourhood_s_seed_is_drawn_in_proportion_to_its_loss():
 def test_when_no_cluster_has_a_loss_any_is_drawn():
     dataset, generator = noisy_images(3), torch.Generator().manual_seed(0)
     learner = in_training(dataset, refresh_every=10_000)
-    learner.training_episodes(dataset, generator)
+    learner.training_batches(dataset, generator)
     learner.training_losses.zero_()
-    assert {learner.training_episodes(dataset, generator)[0].class_ids[0] for _ in range(60)} == set(range(6))
+    assert {learner.training_batches(dataset, generator)[0].class_ids[0] for _ in range(60)} == set(range(6))
 
 
 def test_clusters_are_made_anew_every_so_many_steps(monkeypatch):
@@ -245,7 +245,7 @@ def test_clusters_are_made_anew_every_so_many_steps(monkeypatch):
 
     monkeypatch.setattr(Magnet, "refresh_clusters", note_and_refresh)
     for _ in range(7):
-        learner.training_episodes(dataset, generator)
+        learner.training_batches(dataset, generator)
     assert [step for step, _ in refreshed] == [0, 3, 6] and len({seed for _, seed in refreshed}) == 3
 
 
@@ -257,11 +257,11 @@ def test_a_class_of_one_image_over_and_over_loses_clusters_and_training_goes_on(
     dataset = with_the_same_images(noisy_images(3), classes)
     learner, generator = in_training(dataset, train_clusters=6, refresh_every=2), torch.Generator().manual_seed(0)
     for _ in range(12):
-        (episode,) = learner.training_episodes(dataset, generator)
+        (episode,) = learner.training_batches(dataset, generator)
         assert math.isfinite(learner.accumulate_meta_grad([episode]))
         full = set(learner.training_members.tolist())
         assert set(episode.class_ids) <= full and sum(cluster // 2 in classes for cluster in full) == len(classes)
-    assert learner.variance.isfinite() and all(p.grad.isfinite().all() for p in learner.network.backbone.parameters())
+    assert learner.variance.isfinite() and all(p.grad.isfinite().all() for p in learner.network.blocks.parameters())
 
 
 def test_without_any_variance_losses_and_logits_are_finite():

@@ -8,8 +8,10 @@ import torch
 from synthetic import NETWORK, noisy_episodes, noisy_images, numbered_images
 
 from fewshot_kit.data.episodes import LabelledImages
-from fewshot_kit.learners import NearestPrototype, ProtoNet, ProtoNetConfig
+from fewshot_kit.learners.configs import ProtoNetConfig
 from fewshot_kit.learners.metric import squared_distances
+from fewshot_kit.learners.nearest_prototype import NearestPrototype
+from fewshot_kit.learners.protonet import ProtoNet
 
 
 def tiny(**changes) -> ProtoNet:
@@ -25,7 +27,7 @@ def episodes(n: int = 1, **options) -> list:
 
 def query_loss(network, episode) -> torch.Tensor:
     """The mean over the queries of d(query, own prototype) + log of the sum over the prototypes of exp(-d), d the squared distance."""
-    features = network.features(torch.cat([episode.support.images, episode.query.images]))  # together: batch norm makes it one batch
+    features = network(torch.cat([episode.support.images, episode.query.images]))  # together: batch norm makes it one batch
     support, query = features[: len(episode.support)], features[len(episode.support) :]
     prototypes = [support[episode.support.labels == label].mean(0) for label in range(episode.n_way)]
     losses = []
@@ -42,7 +44,7 @@ def test_the_meta_gradient_is_that_of_the_paper_s_loss(norm):
     expected = sum(query_loss(network, task) for task in tasks) / 2
     expected.backward()
     assert learner.accumulate_meta_grad(tasks) == pytest.approx(expected.item())
-    for theta, p in zip(learner.network.backbone.parameters(), network.backbone.parameters(), strict=True):
+    for theta, p in zip(learner.network.blocks.parameters(), network.backbone.parameters(), strict=True):
         assert p.grad.abs().max() > 1e-9
         torch.testing.assert_close(theta.grad, p.grad, rtol=1e-7, atol=1e-12)
 
@@ -63,12 +65,12 @@ def test_taking_turns_is_the_mean_of_the_tasks_in_which_each_image_is_support_on
     expected = sum(losses) / n_turns
     expected.backward()
     assert learner.accumulate_meta_grad([task]) == pytest.approx(expected.item())
-    for theta, p in zip(learner.network.backbone.parameters(), network.backbone.parameters(), strict=True):
+    for theta, p in zip(learner.network.blocks.parameters(), network.backbone.parameters(), strict=True):
         torch.testing.assert_close(theta.grad, p.grad, rtol=1e-7, atol=1e-12)
 
 
 def test_turns_that_do_not_come_out_even_are_an_error():
-    with pytest.raises(ValueError, match="train_query must be a multiple of train_shot, but 3 is none of 2"):
+    with pytest.raises(ValueError, match=r"train_query must be a multiple of train_shot \(3 is not a multiple of 2\)"):
         ProtoNetConfig(train_shot=2, train_query=3, take_turns=True)
 
 
@@ -78,7 +80,7 @@ def test_meta_gradients_add_up_to_what_is_there_already():
     both.accumulate_meta_grad(tasks)
     for task in tasks:
         learner.accumulate_meta_grad([task])
-    for p, mean in zip(learner.network.backbone.parameters(), both.network.backbone.parameters(), strict=True):
+    for p, mean in zip(learner.network.blocks.parameters(), both.network.blocks.parameters(), strict=True):
         torch.testing.assert_close(p.grad, 2 * mean.grad)
 
 
@@ -86,7 +88,7 @@ def test_prototypes_are_the_class_means_of_however_many_images():
     learner, task = tiny(), episodes(n_shot=4)[0]
     keep = [0, 4, 5, 8, 9, 10, 11]  # one of the first class, two of the second, four of the third
     support = LabelledImages(task.support.images[keep], task.support.labels[keep], task.support.class_names)
-    features = learner.network.features(support.images).detach()
+    features = learner.network(support.images).detach()
     expected = torch.stack([features[0], (features[1] + features[2]) / 2, (features[3] + features[4] + features[5] + features[6]) / 4])
     torch.testing.assert_close(learner.adapt(support).centres, expected.unsqueeze(1))
 
@@ -117,22 +119,22 @@ def test_gradients_of_squared_distances():
 
 def test_it_is_the_nearest_prototype_in_the_features_of_its_network():
     learner, task = tiny(), episodes(n_way=5, n_query=6)[0]
-    expected = NearestPrototype(learner.network.backbone).adapt(task.support)(task.query.images)
+    expected = NearestPrototype(learner.network.blocks).adapt(task.support)(task.query.images)
     torch.testing.assert_close(learner.adapt(task.support)(task.query.images), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_training_episodes_are_those_of_the_configuration():
     learner = tiny(train_way=4, train_shot=2, train_query=3, meta_batch_size=2)
-    drawn = learner.training_episodes(noisy_images(), torch.Generator().manual_seed(0))
+    drawn = learner.training_batches(noisy_images(), torch.Generator().manual_seed(0))
     assert [(e.n_way, len(e.support), len(e.query)) for e in drawn] == [(4, 8, 12)] * 2
 
 
 def test_training_on_too_little_is_an_error_that_says_so():
     generator = torch.Generator()
     with pytest.raises(ValueError, match=r"60 ways are needed, but 'noisy' has 10 classes"):
-        tiny().training_episodes(noisy_images(), generator)
+        tiny().training_batches(noisy_images(), generator)
     with pytest.raises(ValueError, match=r"1 \+ 5 images a class are needed, but 'b' has 3"):
-        tiny(train_way=2).training_episodes(numbered_images((8, 3)), generator)
+        tiny(train_way=2).training_batches(numbered_images((8, 3)), generator)
 
 
 @pytest.mark.parametrize("name", ["train_shot", "train_query", "meta_batch_size"])

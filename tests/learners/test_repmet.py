@@ -12,8 +12,9 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.images import to_float
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.learners import ProtoNet, ProtoNetConfig, RepMet, RepMetConfig
-from fewshot_kit.learners.repmet import LOSSES, loss_v1, loss_v2
+from fewshot_kit.learners.configs import ProtoNetConfig, RepMetConfig
+from fewshot_kit.learners.protonet import ProtoNet
+from fewshot_kit.learners.repmet import LOSSES, RepMet, loss_v1, loss_v2
 
 SETTINGS = {"network": NETWORK, "n_representatives": 2, "train_way": 3, "train_images": 2}
 VERSIONS = [1, 2]
@@ -25,7 +26,7 @@ def tiny(dataset: ClassImages | None = None, **changes) -> RepMet:
         torch.manual_seed(0)
         learner = RepMet(RepMetConfig(**{**SETTINGS, **changes}))
     if dataset is not None:
-        learner.begin_training(dataset)
+        learner.begin_training(dataset, torch.Generator().manual_seed(0))
     return learner.double()
 
 
@@ -79,7 +80,7 @@ def test_losses_by_hand():
 def test_training_steps_on_the_paper_s_loss(version, alpha, sigma):
     dataset = noisy_images(5)
     learner = tiny(dataset, loss_version=version, alpha=alpha, sigma=sigma)
-    (batch,) = learner.training_episodes(dataset, torch.Generator().manual_seed(0))
+    (batch,) = learner.training_batches(dataset, torch.Generator().manual_seed(0))
     batch = batch.map_images(torch.Tensor.double)
     assert batch.class_ids != (0, 1, 2)  # else the labels of the episode would do
     features, representatives = learner.embed(batch.support.images), learner.training_representatives
@@ -93,7 +94,7 @@ def test_training_steps_on_the_paper_s_loss(version, alpha, sigma):
         moved[batch.class_ids[0], 0, 0] += step
         values.append(loss_by_loop(features, moved, class_ids, version=version, sigma=sigma, alpha=alpha))
     assert got == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-7)
-    assert all(p.grad.any() for p in learner.network.backbone.parameters())
+    assert all(p.grad.any() for p in learner.network.blocks.parameters())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -115,7 +116,7 @@ def test_an_embedding_has_length_one():
 def test_representatives_start_at_different_images_of_their_class():
     dataset = noisy_images(5)
     learner = tiny(dataset, n_representatives=8)
-    features = learner.embedding()(to_float(dataset.images).double()).view(5, 8, -1)
+    features = learner.snapshot().embed_all(to_float(dataset.images).double()).view(5, 8, -1)
     for of_class, images in zip(learner.training_representatives, features, strict=True):
         nearest = torch.cdist(of_class.double(), images).argmin(1)
         assert sorted(nearest.tolist()) == list(range(8))
@@ -238,11 +239,11 @@ def test_the_support_loss_falls_and_is_what_the_step_s_predictor_says(version):
 
 def test_the_inner_loop_can_be_another_on_the_same_weights():
     learner = tiny()
-    other = learner.with_inner_loop(0.3, 4)
-    assert other.inner_loop_settings() == {"inner_lr": 0.3, "inner_steps": 4}
-    assert learner.inner_loop_settings() == {"inner_lr": 1.0, "inner_steps": 0} and other.network is learner.network
+    other = learner.with_settings(inner_lr=0.3, inner_steps=4, support_representatives=2)
+    assert [setting.value for setting in other.settings()] == [0.3, 4, 2]
+    assert [setting.value for setting in learner.settings()] == [1.0, 0, 1] and other.network is learner.network
     with pytest.raises(ValueError, match="finite number above 0"):
-        learner.with_inner_loop(math.nan)
+        learner.with_settings(inner_lr=math.nan)
 
 
 # --- the classes trained on, and bad input ---

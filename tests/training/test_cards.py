@@ -13,7 +13,8 @@ from synthetic import CONFIG, NETWORK, noisy_images, same_state
 from fewshot_kit import __main__ as command_line
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate
-from fewshot_kit.learners import NearestPrototype, ReptileConfig
+from fewshot_kit.learners.configs import ReptileConfig
+from fewshot_kit.learners.nearest_prototype import NearestPrototype
 from fewshot_kit.training import train as train_module
 from fewshot_kit.training.cards import export_run, record_result, render_card, training_command
 from fewshot_kit.training.checkpoints import load_checkpoint, sha256

@@ -21,9 +21,9 @@ from synthetic import CONFIG, NETWORK, noisy_images, same_state
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.learners import ProtoNetConfig, ReptileConfig
+from fewshot_kit.learners.configs import ProtoNetConfig, ReptileConfig
 from fewshot_kit.learners.fine_tune import Cancelled
-from fewshot_kit.networks.conv4 import Conv4Config
+from fewshot_kit.networks.configs import Conv4Config
 from fewshot_kit.training import train as train_module
 from fewshot_kit.training.cards import export_run
 from fewshot_kit.training.checkpoints import load_checkpoint
@@ -152,7 +152,7 @@ def test_an_outer_step_is_adam_on_the_meta_gradient(tmp_path):
             group["lr"] = run.meta_lr()
         run.outer_step()
         optimizer.zero_grad()
-        twin.learner.accumulate_meta_grad(twin.learner.training_episodes(twin.dataset, twin.generator))
+        twin.learner.accumulate_meta_grad(twin.learner.training_batches(twin.dataset, twin.generator))
         optimizer.step()
     assert same_state(run.learner.state_dict(), twin.learner.state_dict())
 

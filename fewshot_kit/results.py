@@ -69,6 +69,12 @@ class Evaluation:
         """Return the mean of the primary metric."""
         return self.metrics[self.primary].mean
 
+    @classmethod
+    def from_dict(cls, values: Mapping) -> Self:
+        """Make it from what `to_dict` returns; keys that are none of its own are left out."""
+        names = {item.name for item in dataclasses.fields(cls)}
+        return cls(metrics=metrics_of(values), **{name: value for name, value in values.items() if name in names})
+
     def __str__(self) -> str:
         return describe_result(self.to_dict())
 

@@ -1,6 +1,7 @@
 """Small made-up data and small networks: what the tests of the core run on."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -51,6 +52,14 @@ def tiny_reptile(norm: str = "group", seed: int = 0, **changes) -> Reptile:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Reptile(replace(CONFIG, network=replace(NETWORK, norm=norm), **changes))
+
+
+def train_on(monkeypatch, load: Callable[..., ClassImages], rotates: bool = True) -> None:
+    """Let `load` stand in for load_dataset wherever a training reads pictures."""
+    monkeypatch.setattr("fewshot_kit.data.datasets.load_dataset", load)
+    monkeypatch.setattr("fewshot_kit.data.datasets.rotates_in_training", lambda name: rotates)
+    monkeypatch.setattr("fewshot_kit.data.datasets.dataset_splits", lambda name: ("train", "val", "test"))
+    monkeypatch.setattr("fewshot_kit.training.train.load_dataset", load)
 
 
 class Classifier(nn.Module):

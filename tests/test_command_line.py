@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic import noisy_images, tiny_reptile
+from synthetic import noisy_images, tiny_reptile, train_on
 
 from fewshot_kit import __main__ as command_line
 from fewshot_kit.__main__ import main
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.training import checkpoints
+from fewshot_kit.training import checkpoint_folder
 from fewshot_kit.training import train as train_module
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
 
-TRAINING = {"dataset": "noisy", "seed": 0, "minutes": 0.1, "threads": 1, "best_step": 4, "n_way": 3, "n_shot": 1, "command": "python"}
+SOURCE = {"dataset": "omniglot", "rotations": None}
+TRAINING = {"source": SOURCE, "seed": 0, "minutes": 0.1, "threads": 1, "best_step": 4, "val_way": 3, "val_shot": 1, "command": "python"}
 QUICK = ["--dataset", "digits", "--n-way", "3", "--n-query", "2", "--episodes", "8", "--seed", "5", "--device", "cpu"]
 
 
@@ -34,7 +35,7 @@ def _own_cache(monkeypatch, tmp_path):
 def folder(tmp_path, monkeypatch) -> Path:
     """A checkpoint called tiny, in a folder that stands in for pretrained/."""
     root = tmp_path / "pretrained"
-    for module in (checkpoints, command_line):
+    for module in (checkpoint_folder, command_line):
         monkeypatch.setattr(module, "PRETRAINED", root)
     training = TRAINING | {"trained_with": {"torch": "2"}}
     return save_checkpoint(root / "tiny", tiny_reptile(), training=training, results=[], card="")
@@ -58,18 +59,18 @@ def test_evaluate_prints_what_evaluate_measures(folder, capsys, tmp_path):
     assert capsys.readouterr().out == f"{expected}\n"
     written = json.loads((tmp_path / "new" / "result.json").read_text(encoding="utf-8"))
     assert written == {**expected.to_dict(), "checkpoint": "tiny", "seconds": written["seconds"]}
-    assert (written["inner_lr"], written["inner_steps"]) == (0.1, 3)
+    assert written["settings"] == {"inner_lr": 0.1, "inner_steps": 3}
 
 
 def test_json_on_standard_output_is_that_of_the_file(folder, capsys, tmp_path):
-    arguments = ["evaluate", str(folder), *QUICK, "--inner-lr", "0.3", "--inner-steps", "2"]
+    arguments = ["evaluate", str(folder), *QUICK, "--set", "inner_lr=0.3", "inner_steps=2"]
     assert main([*arguments, "--json", str(tmp_path / "result.json")]) == 0
     capsys.readouterr()
     assert main([*arguments, "--json", "-"]) == 0
     printed = json.loads(capsys.readouterr().out)
     written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert printed | {"seconds": 0} == written | {"seconds": 0}
-    assert (printed["inner_lr"], printed["inner_steps"], printed["checkpoint"]) == (0.3, 2, "tiny")
+    assert (printed["settings"], printed["checkpoint"]) == ({"inner_lr": 0.3, "inner_steps": 2}, "tiny")
 
 
 def test_a_recorded_result_is_in_the_config_the_card_and_the_list(folder, capsys):
@@ -84,7 +85,12 @@ def test_a_recorded_result_is_in_the_config_the_card_and_the_list(folder, capsys
     assert main(["list"]) == 0
     listed = capsys.readouterr().out.splitlines()
     percent = f"{100 * result['accuracy']['mean']:.1f} ± {100 * result['accuracy']['half_width']:.1f} %"
-    assert listed[0] == "tiny" and listed[1].startswith(f"  digits test 3-way 1-shot: {percent}, cross entropy")
+    assert (
+        listed[0] == "tiny"
+        and listed[1].startswith(f"  {percent}, cross entropy")
+        and "3-way 1-shot" in listed[1]
+        and "digits test" in listed[1]
+    )
 
 
 def test_list_names_every_checkpoint_even_without_results(folder, capsys):
@@ -94,12 +100,10 @@ def test_list_names_every_checkpoint_even_without_results(folder, capsys):
 
 
 def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        train_module, "load_dataset", lambda name, split, preprocessing, samples_per_class=None: noisy_images(size=preprocessing.size)
-    )
-    monkeypatch.setattr(command_line, "finish", partial(train_module.finish, n_episodes=5))
+    train_on(monkeypatch, lambda name, split, preprocessing, samples_per_class=None: noisy_images(size=preprocessing.size))
+    monkeypatch.setattr(train_module, "finish", partial(train_module.finish, n_episodes=5))
     run = tmp_path / "runs" / "one"
-    steps = ["--outer-steps", "4", "--evaluate-every", "2", "--evaluation-episodes", "3", "--n-way", "3", "--n-query", "2"]
+    steps = ["--outer-steps", "4", "--evaluate-every", "2", "--evaluation-episodes", "3", "--val-way", "3", "--val-query", "2"]
     flags = ["--width", "8", "--size", "18", "--train-way", "3", "--train-inner-steps", "2", *steps, "--out", str(run)]
     assert main(["train", "reptile", *flags]) == 0
     printed = capsys.readouterr().out
@@ -113,7 +117,7 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
     assert main(["train", "reptile", *flags, "--resume"]) == 0
     assert main(["export", str(run), "--name", "trained", "--out", str(folder.parent)]) == 0
     capsys.readouterr()
-    assert main(["evaluate", "trained", *QUICK, "--json", "-"]) == 0
+    assert main(["evaluate", str(folder.parent / "trained"), *QUICK, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["checkpoint"] == "trained"
 
 
@@ -125,9 +129,13 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
         (["evaluate", "tiny", "--dataset", "digits", "--split", "train"], "has no split 'train'"),
         (["evaluate", "tiny", "--dataset", "digits", "--n-way", "11"], "11 ways are needed, but 'digits' has 10 classes"),
         (["evaluate", "tiny", "--dataset", "digits", "--n-query", "0"], "n_query must be at least 1"),
-        (["evaluate", "tiny", *QUICK, "--inner-lr", "nan"], "finite number above 0, not nan"),
-        (["evaluate", "tiny", *QUICK, "--inner-steps", "-1"], "0 or more, not -1"),
+        (["evaluate", "tiny", *QUICK, "--set", "inner_lr=nan"], "finite number above 0, not nan"),
+        (["evaluate", "tiny", *QUICK, "--set", "inner_steps=-1"], "0 or more, not -1"),
         (["evaluate", "tiny", *QUICK, "--device", "warp"], "device must be auto, cpu or cuda, not 'warp'"),
+        (["evaluate", "tiny", *QUICK, "--set", "sigma=1"], "Reptile has no setting 'sigma'; it has inner_lr, inner_steps"),
+        (["evaluate", "tiny", *QUICK, "--set", "inner_lr"], "a setting is written name=value, as inner_lr=0.01; 'inner_lr' is not"),
+        (["export", "nowhere", "--name", "x", "--settings", "5way:inner_lr=1"], "written as 5way-1shot:inner_lr=0.01,inner_steps=10"),
+        (["train", "reptile", "--dataset", "omniglot_vinyals", "--rotations", "True"], "are rotated already"),
         (["export", "nowhere", "--name", "x"], "holds no best.safetensors"),
     ],
 )
@@ -147,8 +155,8 @@ def test_a_damaged_checkpoint_is_one_line(folder, capsys):
     (folder / "model.safetensors").write_bytes(b"")
     assert "does not match the sha256" in error_of(capsys, ["evaluate", "tiny", *QUICK])
     (folder / "config.json").write_text("{", encoding="utf-8")
-    assert main(["list"]) == 1
-    assert "config.json is not valid JSON" in capsys.readouterr().err
+    assert main(["list"]) == 0  # the others are listed all the same
+    assert "cannot be read" in (listed := capsys.readouterr().out) and "config.json is not valid JSON" in listed
 
 
 @pytest.mark.parametrize("flags", ["--inner-lr nan", "--meta-lr inf", "--norm layer", "--outer-steps 0", "--magic 1"])
@@ -175,5 +183,40 @@ def test_the_module_is_a_program(folder):
     done = subprocess.run([*program, str(folder), *QUICK, "--json", "-"], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and json.loads(done.stdout)["n_episodes"] == 8
     failed = subprocess.run([*program, str(folder / "no"), *QUICK], env=environment, capture_output=True, text=True, timeout=120)
-    assert failed.returncode == 1 and failed.stdout == "" and failed.stderr.startswith("error: no checkpoint")
-    assert len(failed.stderr.splitlines()) == 1
+    assert failed.returncode == 1 and failed.stdout == ""
+    first, last = failed.stderr.splitlines()
+    assert first.startswith("loading PyTorch") and last.startswith("error: no checkpoint")
+
+
+WATCH = """
+import sys
+def say(event, arguments):
+    if event == "import" and arguments[0] == "torch":
+        print("torch is being imported", file=sys.stderr, flush=True)
+sys.addaudithook(say)
+sys.argv = ["fewshot_kit", *sys.argv[1:]]
+import runpy
+runpy.run_module("fewshot_kit", run_name="__main__")
+"""
+
+
+def words_before_torch(*arguments: str) -> tuple[str, bool]:
+    """Run a command, and return what it had said when torch was imported, and whether it ever was."""
+    done = subprocess.run([sys.executable, "-c", WATCH, *arguments], capture_output=True, text=True, timeout=120)
+    before, *after = done.stderr.split("torch is being imported\n")
+    return before + ("" if after else done.stdout), bool(after)
+
+
+@pytest.mark.parametrize("arguments", ["--help", "list", "evaluate --help", "export --help", "train --help", "train maml --help"])
+def test_help_and_list_do_without_torch(arguments):
+    said, imported = words_before_torch(*arguments.split())
+    assert said and not imported
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["evaluate nowhere", "train reptile --dataset nowhere", "export nowhere --name x"],
+)
+def test_the_first_word_comes_before_torch(arguments, tmp_path):
+    said, imported = words_before_torch(*arguments.split())
+    assert imported and said.startswith("loading PyTorch")

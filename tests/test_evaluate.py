@@ -10,10 +10,11 @@ import torch
 from synthetic import noisy_images, tiny_reptile
 
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
+from fewshot_kit.evaluate import evaluate, sample_episodes
 from fewshot_kit.learners.base import EPISODES_TOGETHER as TOGETHER
 from fewshot_kit.learners.base import Learner
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
+from fewshot_kit.results import Evaluation, Interval, describe_result
 
 SAMPLER = EpisodeSampler(noisy_images(noise=0.4), n_way=3, n_shot=1, n_query=2)
 
@@ -28,11 +29,8 @@ class Guesser(Learner):
     def adapt(self, support, *, on_step=None, transductive=False):
         return lambda images: torch.randn(len(images), support.n_way, generator=self.generator)
 
-    def accumulate_meta_grad(self, episodes):
-        raise NotImplementedError
-
-    def training_batches(self, dataset, generator):
-        raise NotImplementedError
+    def describe(self):
+        return "It guesses."
 
 
 def without_seconds(result: Evaluation) -> Evaluation:
@@ -129,22 +127,32 @@ def test_json_has_the_fields_that_are_promised():
     written = json.loads(result.to_json())
     promised = {"accuracy", "loss", "support_loss", "n_episodes", "n_way", "n_shot", "n_query", "seed", "transductive"}
     promised |= {"dataset", "split", "checkpoint", "seconds"}
-    assert written.keys() == promised | {"inner_lr", "inner_steps", "within_group"}
+    assert written.keys() == promised | {"settings", "primary", "within_group"}
     assert written["accuracy"].keys() == written["loss"].keys() == {"mean", "half_width"}
     assert (written["dataset"], written["split"], written["checkpoint"], written["seed"]) == ("noisy", "test", "tiny", 7)
-    assert (written["inner_lr"], written["inner_steps"]) == (0.1, 3) and 0 <= written["accuracy"]["mean"] <= 1
+    assert (
+        written["settings"] == {"inner_lr": 0.1, "inner_steps": 3}
+        and written["primary"] == "accuracy"
+        and 0 <= written["accuracy"]["mean"] <= 1
+    )
 
 
 def from_json(text: str) -> Evaluation:
     def refuse(constant):
         raise ValueError(f"{constant} is no JSON")
 
-    values = json.loads(text, parse_constant=refuse)
-    return Evaluation(**{**values, "accuracy": Interval(**values["accuracy"]), "loss": Interval(**values["loss"])})
+    return Evaluation.from_dict(json.loads(text, parse_constant=refuse))
 
 
 def test_json_goes_round():
     result = evaluate(NearestPrototype(), SAMPLER, n_episodes=3)
+    assert from_json(result.to_json()) == result
+
+
+def test_another_primary_metric_is_what_the_best_is_chosen_by_and_is_written_first():
+    metrics = {"loss": Interval(0.5, 0.1), "map50": Interval(0.25, 0.01)}
+    result = dataclasses.replace(evaluate(NearestPrototype(), SAMPLER, n_episodes=3), metrics=metrics, primary="map50")
+    assert result.best_by == 0.25 and describe_result(result.to_dict()).startswith("25.0 ± 1.0 %, cross entropy 0.500 ± 0.100 (3 episodes")
     assert from_json(result.to_json()) == result
 
 
@@ -155,4 +163,6 @@ def test_one_episode_has_no_interval_and_its_json_is_valid():
 
 def test_a_loss_that_is_not_finite_makes_valid_json_too():
     result = evaluate(NearestPrototype(), SAMPLER, n_episodes=2)
-    assert math.isnan(from_json(dataclasses.replace(result, loss=Interval(math.inf, math.nan)).to_json()).loss.mean)
+    assert math.isnan(
+        from_json(dataclasses.replace(result, metrics={**result.metrics, "loss": Interval(math.inf, math.nan)}).to_json()).loss.mean
+    )

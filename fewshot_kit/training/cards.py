@@ -1,6 +1,6 @@
 """Model cards: what a checkpoint is, on what it was trained, and what was measured with which command."""
 
-from fewshot_kit.data.datasets import rotates_in_training
+from fewshot_kit.data.datasets import dataset_names, rotates_in_training
 from fewshot_kit.learners.build import build_learner
 from fewshot_kit.results import Interval, describe_mode
 
@@ -105,7 +105,9 @@ def _limits(training: dict, of_ink: bool) -> str:
     if not of_ink:
         return "Trained on photographs of one kind of thing: pictures of other things, drawings among them, are outside what it has seen."
     source = training["source"]
-    rotates = rotates_in_training(source["dataset"]) if source["rotations"] is None else source["rotations"]
+    rotates = source["rotations"]
+    if rotates is None:  # as the data set wants, where it is one of the kit's
+        rotates = source["dataset"] in dataset_names() and rotates_in_training(source["dataset"])
     turned = ", turned by multiples of 90 degrees" if rotates or source["dataset"] == "omniglot_vinyals" else ""
     mirrored = ", as they are and mirrored" if source.get("reflections") else ""
     return f"Trained on pen strokes of 1 to 3 pixels{turned}{mirrored}: it is nearly blind to photographs, colour and texture."

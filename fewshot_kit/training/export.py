@@ -31,19 +31,19 @@ def export_run(run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[
     """
     if not (run / BEST).is_file():
         raise FileNotFoundError(f"{run} holds no {BEST}: train a run there first, at least to its first validation")
-    settings = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
+    saved = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
     rows = read_log(run / LOG)
     if not rows:
         raise ValueError(f"{run / LOG} holds no validation; resume the run, at least to its next one")
-    learner = build_learner(settings["learner"], settings["hyper_parameters"])
+    learner = build_learner(saved["learner"], saved["hyper_parameters"])
     learner.load_state_dict(safetensors.torch.load_file(run / BEST))
     training = {
-        **settings["training"],
-        "command": training_command(settings),
+        **saved["training"],
+        "command": training_command(saved),
         "minutes": round(rows[-1]["seconds"] / 60, 1),
         "best_step": _best_step(run, rows),
-        "trained_with": settings.get("versions", {"torch": torch.__version__}),
-        "start": settings.get("start"),
+        "trained_with": saved.get("versions", {"torch": torch.__version__}),
+        "start": saved.get("start"),
     }
     for row in settings:
         learner.with_settings(**row["values"])  # which checks them
@@ -88,7 +88,7 @@ def _flags(values: dict, defaults: dict) -> list[str]:
         if isinstance(value, dict):
             flags += _flags(value, defaults[name])  # the command line has no prefixes
         elif json.dumps(value) != json.dumps(defaults[name]):
-            on_or_off = isinstance(value, bool)
-            words = [f"--no-{flag}" if value is False else f"--{flag}"]
+            on_or_off = isinstance(value, bool) and defaults[name] is not None
+            words = [f"--no-{flag}" if on_or_off and not value else f"--{flag}"]
             flags += words if on_or_off else words + [shlex.quote(str(v)) for v in (value if isinstance(value, list | tuple) else [value])]
     return flags

@@ -10,7 +10,8 @@ from sklearn.decomposition import PCA
 from synthetic import NETWORK, noisy_images
 
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.demo.projection import METHODS, EmbeddingMap, Plane, episode_pool, laid_on, map_embedding, project
+from fewshot_kit.demo.embedding_map import EmbeddingMap, episode_pool, map_embedding
+from fewshot_kit.demo.projection import METHODS, Plane, laid_on, project
 from fewshot_kit.learners.configs import MagnetConfig, ProtoNetConfig, RepMetConfig
 from fewshot_kit.learners.magnet import Magnet
 from fewshot_kit.learners.protonet import ProtoNet

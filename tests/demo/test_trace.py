@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sessions import demo_session
-from synthetic import NETWORK, noisy_episodes, same_state, tiny_reptile
+from synthetic import NETWORK, Classifier, noisy_episodes, same_state, tiny_reptile
 from torch import nn
 
 from fewshot_kit.demo import trace
@@ -49,7 +49,7 @@ every_learner = pytest.mark.parametrize("learner", [make() for make in LEARNERS.
 
 
 def accuracy_after(learner: GradientLearner, steps: int, episodes: list) -> torch.Tensor:
-    logits, _ = learner.with_inner_loop(inner_steps=steps).predict_episodes(episodes)
+    logits, _ = learner.with_settings(inner_steps=steps).predict_episodes(episodes)
     return (logits.argmax(-1) == torch.stack([episode.query.labels for episode in episodes])).float().mean(1)
 
 
@@ -87,14 +87,13 @@ def test_the_weights_of_each_step_give_the_answers_of_each_step(learner):
 
 def walk_by_torch(learner: GradientLearner, support, n_steps: int) -> list[dict[str, torch.Tensor]]:
     """Fine-tune a copy by torch.optim.SGD and return, after 0, 1, ... steps, one vector a layer."""
-    network = copy.deepcopy(learner.network)
-    network.head = nn.Linear(network.n_features, support.n_way)
+    network = Classifier(learner.network, nn.Linear(learner.network.n_features, support.n_way))
     nn.init.zeros_(network.head.weight)
     nn.init.zeros_(network.head.bias)
     lr = learner.config.inner_lr
-    groups = [{"params": network.backbone.parameters()}, {"params": network.head.parameters(), "lr": lr * learner.config.head_lr_scale}]
+    groups = [{"params": network.network.parameters()}, {"params": network.head.parameters(), "lr": lr * learner.config.head_lr_scale}]
     optimiser = torch.optim.SGD(groups, lr=lr)
-    layers = {**{f"block {i + 1}": network.backbone[i] for i in range(4)}, "head": network.head}
+    layers = {**{f"block {i + 1}": network.network.blocks[i] for i in range(4)}, "head": network.head}
     path = []
     for step in range(n_steps + 1):
         path.append({name: torch.cat([p.detach().flatten() for p in layer.parameters()]) for name, layer in layers.items()})
@@ -148,7 +147,7 @@ def test_from_scratch_is_the_same_learner_on_random_weights(learner):
     first, again, other = (trace.from_scratch(learner, seed) for seed in (3, 3, 4))
     assert type(first) is type(learner) and first.config == learner.config
     assert same_state(first.state_dict(), again.state_dict())
-    weights = [found.network.backbone[0][0].weight for found in (first, other, learner)]
+    weights = [found.network.blocks[0][0].weight for found in (first, other, learner)]
     assert not any(torch.equal(a, b) for a, b in ((weights[0], weights[1]), (weights[0], weights[2])))
     assert trace.from_scratch(learner, 3, head_lr_scale=1.0).config == replace(learner.config, head_lr_scale=1.0)
 
@@ -156,7 +155,7 @@ def test_from_scratch_is_the_same_learner_on_random_weights(learner):
 def test_the_best_learning_rate_is_that_of_the_most_right_answers():
     learner, episodes = LEARNERS["maml"](), noisy_episodes(6)
     rates = (1e-6, 0.05, 1000.0)
-    right = {rate: trace.accuracy_by_step(learner.with_inner_loop(rate), episodes)[:, -1].mean().item() for rate in rates}
+    right = {rate: trace.accuracy_by_step(learner.with_settings(inner_lr=rate), episodes)[:, -1].mean().item() for rate in rates}
     assert len(set(right.values())) > 1
     assert right[trace.best_inner_lr(learner, episodes, rates)] == pytest.approx(max(right.values()))
     assert trace.best_inner_lr(learner, episodes, rates[::-1]) == trace.best_inner_lr(learner, episodes, rates)
@@ -192,9 +191,9 @@ def test_rates_that_were_never_trained_are_one():
 def test_relative_rates_are_the_learned_rates_by_where_they_started():
     learner = tiny_meta_sgd()
     found, learned = trace.relative_rates(learner), {name: rate.detach() for name, rate in learner.learned_rates().items()}
-    assert torch.allclose(found["block 2 filters"], learned["backbone.1.0.weight"].flatten() / 0.05)
+    assert torch.allclose(found["block 2 filters"], learned["blocks.1.0.weight"].flatten() / 0.05)
     assert torch.allclose(found["head weight"], learned["head.weight"].flatten() / (0.05 * 5))
-    norm = torch.cat([learned["backbone.3.1.weight"], learned["backbone.3.1.bias"]]) / 0.05
+    norm = torch.cat([learned["blocks.3.1.weight"], learned["blocks.3.1.bias"]]) / 0.05
     assert torch.allclose(found["block 4 norm"].sort().values, norm.sort().values)
     assert sum(map(len, found.values())) == sum(rate.numel() for rate in learned.values())
 
@@ -202,6 +201,6 @@ def test_relative_rates_are_the_learned_rates_by_where_they_started():
 def test_rates_are_seen_as_images_of_the_filters_and_of_the_heads_feature_maps():
     learner = tiny_meta_sgd()
     pictures = trace.rate_images(learner)
-    assert torch.equal(pictures["first filters"], learner.rates["backbone/0/0/weight"][:, 0])
-    side = learner.network.backbone[:-1](torch.zeros(1, 1, NETWORK.size, NETWORK.size)).shape[-1]
+    assert torch.equal(pictures["first filters"], learner.rates["blocks/0/0/weight"][:, 0])
+    side = learner.network.blocks(torch.zeros(1, 1, NETWORK.size, NETWORK.size)).shape[-1]
     assert torch.equal(pictures["head weights"], learner.rates["head/weight"].reshape(NETWORK.width, side, side))

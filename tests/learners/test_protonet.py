@@ -44,7 +44,7 @@ def test_the_meta_gradient_is_that_of_the_paper_s_loss(norm):
     expected = sum(query_loss(network, task) for task in tasks) / 2
     expected.backward()
     assert learner.accumulate_meta_grad(tasks) == pytest.approx(expected.item())
-    for theta, p in zip(learner.network.blocks.parameters(), network.backbone.parameters(), strict=True):
+    for theta, p in zip(learner.network.parameters(), network.parameters(), strict=True):
         assert p.grad.abs().max() > 1e-9
         torch.testing.assert_close(theta.grad, p.grad, rtol=1e-7, atol=1e-12)
 
@@ -65,7 +65,7 @@ def test_taking_turns_is_the_mean_of_the_tasks_in_which_each_image_is_support_on
     expected = sum(losses) / n_turns
     expected.backward()
     assert learner.accumulate_meta_grad([task]) == pytest.approx(expected.item())
-    for theta, p in zip(learner.network.blocks.parameters(), network.backbone.parameters(), strict=True):
+    for theta, p in zip(learner.network.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(theta.grad, p.grad, rtol=1e-7, atol=1e-12)
 
 
@@ -119,7 +119,7 @@ def test_gradients_of_squared_distances():
 
 def test_it_is_the_nearest_prototype_in_the_features_of_its_network():
     learner, task = tiny(), episodes(n_way=5, n_query=6)[0]
-    expected = NearestPrototype(learner.network.blocks).adapt(task.support)(task.query.images)
+    expected = NearestPrototype(learner.network).adapt(task.support)(task.query.images)
     torch.testing.assert_close(learner.adapt(task.support)(task.query.images), expected, rtol=1e-6, atol=1e-9)
 
 

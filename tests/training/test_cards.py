@@ -8,30 +8,35 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-from synthetic import CONFIG, NETWORK, noisy_images, same_state
+from synthetic import CONFIG, NETWORK, noisy_images, same_state, train_on
 
 from fewshot_kit import __main__ as command_line
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.evaluate import Evaluation, Interval, evaluate
+from fewshot_kit.data.task_source import TaskSource
+from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.configs import ReptileConfig
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
-from fewshot_kit.training import train as train_module
-from fewshot_kit.training.cards import export_run, record_result, render_card, training_command
+from fewshot_kit.results import Evaluation, Interval
+from fewshot_kit.training.cards import render_card
 from fewshot_kit.training.checkpoints import load_checkpoint, sha256
-from fewshot_kit.training.train import BEST, LOG, TrainConfig, open_run, train
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.export import export_run, record_result, training_command
+from fewshot_kit.training.train import BEST, LOG, open_run, run_settings, train
 
-TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3)
+TRAIN = TrainConfig(
+    source=TaskSource("noisy", rotations=True), val_way=3, val_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3
+)
 
 
 @pytest.fixture(autouse=True)
 def noisy_can_be_trained_on(monkeypatch):
-    monkeypatch.setattr(command_line, "dataset_splits", lambda name: ("train", "val", "test"))
+    monkeypatch.setattr("fewshot_kit.data.datasets.dataset_splits", lambda name: ("train", "val", "test"))
 
 
 def trained(folder: Path, config: TrainConfig) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "load_dataset", lambda name, split, preprocessing, samples_per_class=None: noisy_images())
-        train(open_run(folder, "reptile", CONFIG, config))
+        train_on(patch, lambda name, split, preprocessing, samples_per_class=None: noisy_images())
+        train(open_run(folder, CONFIG, config))
     return folder
 
 
@@ -41,10 +46,8 @@ def run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(run, tmp_path, capsys) -> Path:
-    export_run(run, "reptile-noisy-3way-1shot", out=tmp_path)
-    assert capsys.readouterr().out == f"wrote {tmp_path / 'reptile-noisy-3way-1shot'}\n"
-    return tmp_path / "reptile-noisy-3way-1shot"
+def folder(run, tmp_path) -> Path:
+    return export_run(run, "reptile-noisy", out=tmp_path)
 
 
 def measure(seed: int = 0, n_episodes: int = 5) -> Evaluation:
@@ -69,10 +72,34 @@ def test_an_exported_run_is_a_checkpoint_of_its_best_weights(run, folder):
     assert {name: training[name] for name in asdict(TRAIN)} == asdict(TRAIN)
 
 
-def test_an_export_may_choose_another_inner_loop(run, tmp_path):
-    export_run(run, "chosen", inner_lr=0.02, inner_steps=7, out=tmp_path)
-    assert load_checkpoint(tmp_path / "chosen").learner.config == replace(CONFIG, inner_lr=0.02, inner_steps=7)
-    assert "7 full-batch steps (epochs) of sgd at learning rate 0.02" in card_of(tmp_path / "chosen")
+def chosen(n_way: int, n_shot: int, **values: float) -> dict:
+    return {"n_way": n_way, "n_shot": n_shot, "values": values}
+
+
+def test_settings_found_for_a_way_and_shot_are_taken_there_and_the_nearest_elsewhere(run, tmp_path):
+    rows = [
+        chosen(3, 1, inner_lr=0.02, inner_steps=7),
+        chosen(5, 1, inner_lr=0.01, inner_steps=8),
+        chosen(5, 5, inner_lr=0.03, inner_steps=9),
+    ]
+    loaded = load_checkpoint(export_run(run, "chosen", out=tmp_path, settings=rows))
+    for (n_way, n_shot), steps in {(3, 1): 7, (5, 1): 8, (5, 5): 9, (20, 1): 8, (2, 1): 7, (3, 5): 9, (5, 10): 9}.items():
+        learner = loaded.learner_for(n_way, n_shot)
+        assert learner.config.inner_steps == steps and learner.network is loaded.learner.network
+        assert {setting.source[:30] for setting in learner.settings()} == {"found best on validation class"}
+    card = card_of(tmp_path / "chosen")
+    assert "7 full-batch steps (epochs) of sgd at learning rate 0.02" in card and "- 5-way 5-shot: inner_lr 0.03, inner_steps 9" in card
+
+
+def test_without_such_settings_those_of_the_run_are_taken(folder):
+    loaded = load_checkpoint(folder)
+    assert loaded.learner_for(5, 1) is loaded.learner
+
+
+def test_settings_that_a_learner_does_not_have_are_refused_before_anything_is_written(run, tmp_path):
+    with pytest.raises(ValueError, match="no setting 'sigma'"):
+        export_run(run, "chosen", out=tmp_path, settings=[chosen(3, 1, sigma=1)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_exported_run_brings_its_log_along(run, folder):
@@ -147,11 +174,11 @@ def parsed_by_the_command_line(command: str, monkeypatch) -> dict:
     """Run a printed train command as far as it knows its settings."""
     begun = {}
 
-    def note(out, learner_name, hyper_parameters, training, *, resume):
-        begun.update(learner=learner_name, hyper_parameters=asdict(hyper_parameters), training=asdict(training))
+    def note(out, hyper_parameters, training, *, resume):
+        begun.update(json.loads(json.dumps(run_settings(hyper_parameters, training))))
         raise Begun
 
-    monkeypatch.setattr(command_line, "open_run", note)
+    monkeypatch.setattr("fewshot_kit.training.train.open_run", note)
     start = ["python", "-m", "fewshot_kit"]
     words = shlex.split(command)
     assert words[:3] == start and command_line.main(words[3:]) == 1
@@ -163,12 +190,15 @@ def parsed_by_the_command_line(command: str, monkeypatch) -> dict:
     [
         (ReptileConfig(), TrainConfig()),
         (CONFIG, TRAIN),
-        (replace(CONFIG, network=replace(NETWORK, norm="running", stride=1, channels=3)), replace(TRAIN, rotations=False, augment=False)),
-        (replace(CONFIG, update_rule="adam", inner_lr=1e-5), replace(TRAIN, meta_lr=1e-7, seed=12, dataset="my own set")),
+        (
+            replace(CONFIG, network=replace(NETWORK, norm="running", stride=1, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))),
+            replace(TRAIN, source=TaskSource("noisy", rotations=False, augment=False)),
+        ),
+        (replace(CONFIG, update_rule="adam", inner_lr=1e-5), replace(TRAIN, meta_lr=1e-7, seed=12, source=TaskSource("my own set"))),
     ],
 )
 def test_the_printed_command_repeats_the_training(learner, training, monkeypatch, capsys):
-    settings = {"learner": "reptile", "hyper_parameters": asdict(learner), "training": asdict(training)}
+    settings = json.loads(json.dumps(run_settings(learner, training)))
     assert parsed_by_the_command_line(training_command(settings), monkeypatch) == settings
 
 

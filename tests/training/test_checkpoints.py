@@ -14,17 +14,11 @@ import safetensors.torch
 import torch
 from synthetic import noisy_episodes, same_state, tiny_reptile
 
-from fewshot_kit.networks.conv4 import NORMS
-from fewshot_kit.training import checkpoints
-from fewshot_kit.training.checkpoints import (
-    CheckpointError,
-    atomic_file,
-    list_checkpoints,
-    load_checkpoint,
-    save_checkpoint,
-    sha256,
-    write_text,
-)
+from fewshot_kit.data.files import write_text, written_whole
+from fewshot_kit.networks.configs import NORMS
+from fewshot_kit.training import checkpoint_folder
+from fewshot_kit.training.checkpoint_folder import PRETRAINED, RENAMED, CheckpointError, list_checkpoints
+from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint, sha256
 
 TRAINING = {"dataset": "noisy", "seed": 0}
 
@@ -96,7 +90,7 @@ def test_a_card_may_be_missing(folder):
 
 
 def test_a_checkpoint_is_found_by_its_name(folder, monkeypatch):
-    monkeypatch.setattr(checkpoints, "PRETRAINED", folder.parent)
+    monkeypatch.setattr(checkpoint_folder, "PRETRAINED", folder.parent)
     assert load_checkpoint("tiny").folder == folder
     assert list_checkpoints() == ["tiny"]
 
@@ -106,13 +100,13 @@ def test_a_checkpoint_is_found_by_its_name(folder, monkeypatch):
 
 def test_an_unknown_name_is_told_which_there_are(folder, monkeypatch):
     save(folder.parent / "other")
-    monkeypatch.setattr(checkpoints, "PRETRAINED", folder.parent)
+    monkeypatch.setattr(checkpoint_folder, "PRETRAINED", folder.parent)
     message = refusal("reptile-nowhere")
     assert "'reptile-nowhere'" in message and "other, tiny" in message
 
 
 def test_a_name_does_not_lead_out_of_pretrained(folder, monkeypatch):
-    monkeypatch.setattr(checkpoints, "PRETRAINED", folder.parent / "pretrained")
+    monkeypatch.setattr(checkpoint_folder, "PRETRAINED", folder.parent / "pretrained")
     monkeypatch.chdir(folder)  # from here, the relative folder ../../tiny is not the checkpoint either
     assert "no checkpoint '../tiny/../tiny/x'" in refusal("../tiny/../tiny/x")
     (folder.parent / "pretrained").mkdir()
@@ -137,11 +131,11 @@ def test_missing_weights_are_noticed(folder):
 
 
 WRONG_WEIGHTS = {
-    "missing": (lambda state: state.pop("network.backbone.0.0.weight"), "network.backbone.0.0.weight is missing"),
+    "missing": (lambda state: state.pop("network.blocks.0.0.weight"), "network.blocks.0.0.weight is missing"),
     "extra": (lambda state: state.update(more=torch.zeros(1)), "more is not expected"),
     "shape": (
-        lambda state: state.update({"network.head.weight": torch.zeros(5, 32)}),
-        r"network.head.weight has shape (5, 32) in place of (0, 32)",
+        lambda state: state.update({"network.blocks.0.1.bias": torch.zeros(5)}),
+        r"network.blocks.0.1.bias has shape (5,) in place of (8,)",
     ),
 }
 
@@ -160,8 +154,10 @@ def test_weights_that_are_no_safetensors_are_refused(folder):
     assert f"{folder} cannot be read" in refusal(folder)
 
 
-HYPER = {"network": {"width": 8, "norm": "group", "stride": 2, "channels": 1, "size": 18}}
+HYPER = {"network": {"kind": "conv4", "width": 8, "norm": "group", "stride": 2, "channels": 1, "size": 18}}
 WRONG_CONFIGS = {
+    "older": ({"format_version": 1}, "format_version 1, of an earlier version of this kit", "fetch it again"),
+    "another kind of network": ({"hyper_parameters": {"network": {"kind": "magic"}}}, "kind 'magic' is not known", "upgrade fewshot_kit"),
     "newer": ({"format_version": 99}, "format_version 99", "upgrade fewshot_kit"),
     "no version": ({"format_version": None}, "has no format_version", "choose another folder"),
     "no hash": ({"sha256": None}, "lacks sha256", "fetch the checkpoint again"),
@@ -198,11 +194,10 @@ def intact(folder: Path) -> bool:
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_nothing_else(folder, monkeypatch):
-    def half(tensors, path, metadata=None):
-        Path(path).write_bytes(safetensors.torch.save(tensors)[:100])
+    def no_room(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", half)
+    monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(OSError, match="No space left"):
         save(folder, seed=1)
     assert intact(folder) and os.listdir(folder.parent) == ["tiny"]
@@ -230,8 +225,8 @@ def test_a_folder_that_cannot_be_replaced_stays(folder, monkeypatch, which):
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
     path = tmp_path / "result.json"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), atomic_file(path) as temporary:
-        temporary.write_text("ne")
+    with pytest.raises(RuntimeError), written_whole(path) as file:
+        file.write(b"ne")
         raise RuntimeError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["result.json"]
 
@@ -254,10 +249,7 @@ def killed_at(owner, name, call):
 
 folder, moment = Path(sys.argv[1]), sys.argv[2]
 if moment == "weights":
-    def half(tensors, path, metadata=None):
-        Path(path).write_bytes(safetensors.torch.save(tensors)[:100])
-        os.kill(os.getpid(), signal.SIGKILL)
-    safetensors.torch.save_file = half
+    killed_at(os, "fsync", 1)
 elif moment == "old moved away":
     killed_at(os, "rename", 2)
 elif moment == "new in place":
@@ -272,10 +264,15 @@ def test_a_killed_save_leaves_a_whole_checkpoint(folder, monkeypatch, moment, se
     killed = subprocess.run([sys.executable, "-c", KILLED_SAVE, str(folder), moment], env=environment, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert same_state(load_checkpoint(folder).learner.state_dict(), tiny_reptile(seed=seed).state_dict())
-    monkeypatch.setattr(checkpoints, "PRETRAINED", folder.parent)
+    monkeypatch.setattr(checkpoint_folder, "PRETRAINED", folder.parent)
     assert not any(name.startswith(".") for name in list_checkpoints())
     save(folder, seed=2)  # and the next save goes well
     assert same_state(load_checkpoint("tiny").learner.state_dict(), tiny_reptile(seed=2).state_dict())
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_is_told_its_new_one(old):
+    assert f"is called '{RENAMED[old]}' now" in refusal(old) and (PRETRAINED / RENAMED[old]).is_dir()
 
 
 def test_hidden_folders_of_killed_saves_are_not_listed(folder):

@@ -16,20 +16,23 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from synthetic import CONFIG, NETWORK, noisy_images, same_state
+from synthetic import CONFIG, NETWORK, noisy_images, same_state, train_on
 
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.preprocessing import Preprocessing
+from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.configs import ProtoNetConfig, ReptileConfig
 from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.configs import Conv4Config
-from fewshot_kit.training import train as train_module
-from fewshot_kit.training.cards import export_run
 from fewshot_kit.training.checkpoints import load_checkpoint
-from fewshot_kit.training.train import BEST, LAST, LOG, Run, TrainConfig, finish, open_run, train
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.export import export_run
+from fewshot_kit.training.train import BEST, LAST, LOG, Run, finish, open_run, train
 
-TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=12, meta_lr=0.01, evaluate_every=4, evaluation_episodes=3)
+TRAIN = TrainConfig(
+    source=TaskSource("noisy"), val_way=3, val_query=2, outer_steps=12, meta_lr=0.01, evaluate_every=4, evaluation_episodes=3
+)
 SEEDS = {"train": 1, "val": 2}
 
 
@@ -40,11 +43,13 @@ def noisy_split(name: str, split: str, *, preprocessing: Preprocessing, samples_
 
 @pytest.fixture(autouse=True)
 def _synthetic_data(monkeypatch):
-    monkeypatch.setattr(train_module, "load_dataset", noisy_split)
+    train_on(monkeypatch, noisy_split)
 
 
 def begin(folder: Path, learner: ReptileConfig = CONFIG, resume: bool = False, **changes) -> Run:
-    return open_run(folder, "reptile", learner, dataclasses.replace(TRAIN, **changes), resume=resume)
+    of_source = {name: changes.pop(name) for name in ("rotations", "reflections", "augment") if name in changes}
+    source = dataclasses.replace(TRAIN.source, **of_source)
+    return open_run(folder, learner, dataclasses.replace(TRAIN, source=source, **changes), resume=resume)
 
 
 def run_to_the_end(folder: Path, *, resume: bool = False, norm: str = "group") -> Run:
@@ -56,7 +61,7 @@ def run_to_the_end(folder: Path, *, resume: bool = False, norm: str = "group") -
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "load_dataset", noisy_split)
+        train_on(patch, noisy_split)
         return run_to_the_end(tmp_path_factory.mktemp("run") / "whole").folder
 
 
@@ -146,7 +151,7 @@ def test_the_outer_rate_falls_along_a_cosine_to_a_tenth(tmp_path):
 
 def test_an_outer_step_is_adam_on_the_meta_gradient(tmp_path):
     run, twin = begin(tmp_path / "run", augment=False), begin(tmp_path / "twin", augment=False)
-    optimizer = torch.optim.Adam(twin.learner.network.backbone.parameters())
+    optimizer = torch.optim.Adam(twin.learner.network.parameters())
     for _ in range(3):
         for group in optimizer.param_groups:
             group["lr"] = run.meta_lr()
@@ -170,7 +175,7 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path, uninterrupted):
 def test_another_learner_starts_from_the_network_of_a_checkpoint(tmp_path, uninterrupted):
     export_run(uninterrupted, "start", out=tmp_path)
     config = dataclasses.replace(TRAIN, start_from=str(tmp_path / "start"))
-    learner = open_run(tmp_path / "run", "protonet", ProtoNetConfig(network=NETWORK), config).learner
+    learner = open_run(tmp_path / "run", ProtoNetConfig(network=NETWORK), config).learner
     assert same_state(learner.network.state_dict(), load_checkpoint(tmp_path / "start").learner.network.state_dict())
 
 
@@ -264,7 +269,10 @@ import sys, time
 import test_train
 from pathlib import Path
 
-test_train.train_module.load_dataset = test_train.noisy_split
+import pytest
+from synthetic import train_on
+
+train_on(pytest.MonkeyPatch(), test_train.noisy_split)
 run = test_train.begin(Path(sys.argv[1]))
 
 def say(run, loss):
@@ -277,7 +285,9 @@ sys.exit(0 if test_train.train(run, on_step=say) else 3)
 
 def start_process(folder: Path, until_step: int) -> subprocess.Popen:
     """Train in another process, and return when it has taken that many steps."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
+    }
     process = subprocess.Popen([sys.executable, "-c", TRAINING_PROCESS, str(folder)], env=environment, stdout=subprocess.PIPE, text=True)
     while process.stdout.readline().strip() != str(until_step):
         assert process.poll() is None, "the training process ended early"
@@ -331,7 +341,7 @@ def test_tasks_that_cannot_be_drawn_are_an_error_that_names_the_settings(tmp_pat
         (CONFIG, {"meta_lr": 0.02}, "meta_lr"),
         (CONFIG, {"seed": 1, "outer_steps": 13}, "outer_steps, seed"),
         (dataclasses.replace(CONFIG, train_inner_lr=0.2), {}, "train_inner_lr"),
-        (dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, norm="none")), {}, "network"),
+        (dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, norm="none")), {}, "norm"),
     ],
 )
 def test_resuming_under_other_settings_is_refused_with_their_names(tmp_path, learner, changes, named):
@@ -344,11 +354,9 @@ def test_a_run_begun_before_a_setting_was_added_goes_on_with_its_default(tmp_pat
     begin(tmp_path / "run").save()
     config = tmp_path / "run" / "config.json"
     settings = json.loads(config.read_text(encoding="utf-8"))
-    del settings["training"]["reflections"], settings["hyper_parameters"]["meta_batch_size"]
+    del settings["training"]["source"]["reflections"], settings["hyper_parameters"]["meta_batch_size"]
     config.write_text(json.dumps(settings), encoding="utf-8")
     begin(tmp_path / "run", resume=True)
-    with pytest.raises(ValueError, match="begun with another reflections; resume"):
-        begin(tmp_path / "run", resume=True, reflections=True)
 
 
 # --- runs that go wrong ---
@@ -377,12 +385,11 @@ def test_a_full_disk_during_a_save_leaves_the_state_before(tmp_path, monkeypatch
     train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 3 else None)
     before = weights(run.folder / LAST)
 
-    def half(tensors, path, metadata=None):
-        Path(path).write_bytes(safetensors.torch.save(tensors, metadata)[:100])
+    def no_room(descriptor):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(safetensors.torch, "save_file", half)
+        patch.setattr(os, "fsync", no_room)
         train(run)
     assert same_state(before, weights(run.folder / LAST)) and begin(run.folder, resume=True).step == 3
     assert not [path.name for path in run.folder.iterdir() if path.name.startswith(".")]

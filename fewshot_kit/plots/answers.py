@@ -1,14 +1,54 @@
 """Answers to compare: of several models to the same queries, and the background probability of known classes and of unknown ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, show_image, spread_over_classes
+from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, shorten, show_image, spread_over_classes
 
 MAX_SHOWN = 8  # pictures of each kind
+
+
+def answer_figure(image: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Draw a person's own picture as the network sees it (channels, height, width), beside its probabilities (n_way,)."""
+    figure = Figure(figsize=(4.2, 1.96), dpi=100)
+    picture, bars = figure.add_axes((0.01, 0.12, 0.34, 0.72)), figure.add_axes((0.66, 0.06, 0.32, 0.84))
+    show_image(picture, image)
+    picture.set_title("what the model sees", fontsize=8)
+    answer = int(probabilities.argmax())
+    colors = [INK if label == answer else PALE for label in range(len(class_names))]
+    bars.barh(range(len(class_names)), probabilities, color=colors)
+    names = [f"{TAGS[label]} {shorten(name, 14)}" for label, name in enumerate(class_names)]
+    bars.set(xlim=(0, 1.35), ylim=(len(class_names) - 0.5, -0.5), xticks=[], yticks=range(len(class_names)))
+    bars.set_yticklabels(names, fontsize=7.5)
+    bars.spines[["top", "right", "bottom"]].set_visible(False)
+    for label, probability in enumerate(probabilities):
+        bars.text(probability + 0.03, label, f"{100 * probability:.0f} %", va="center", fontsize=7.5)
+    return figure
+
+
+def before_after_figure(images: np.ndarray, labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Figure:
+    """Draw queries (n, channels, height, width) with their probabilities (n, n_way) before and after learning."""
+    shown, n_way = spread_over_classes(labels, MAX_QUERIES_SHOWN), before.shape[1]
+    figure = Figure(figsize=(max(0.92 * len(shown) + 0.9, 3.6), 1.3 + 0.3 * n_way), dpi=100)
+    grid = figure.add_gridspec(3, len(shown), height_ratios=[0.8, 0.15 * n_way, 0.15 * n_way], top=0.88, bottom=0.04, left=0.12, right=0.99)
+    for column, query in enumerate(shown):
+        truth, answer = labels[query], int(after[query].argmax())
+        picture = figure.add_subplot(grid[0, column])
+        show_image(picture, images[query])
+        verdict, color = ("✓ right", RIGHT) if answer == truth else ("✗ wrong", WRONG)
+        picture.set_title(f"is {TAGS[truth]}: {verdict}", fontsize=7.5, color=color, pad=3)
+        for row, (when, probabilities) in enumerate((("before", before[query]), ("after", after[query])), start=1):
+            axes = figure.add_subplot(grid[row, column])
+            axes.barh(range(n_way), probabilities, height=0.75, color=[INK if label == truth else PALE for label in range(n_way)])
+            axes.set(xlim=(0, 1), ylim=(n_way - 0.5, -0.5), xticks=[], yticks=range(n_way))
+            axes.set_yticklabels(TAGS[:n_way] if column == 0 else [""] * n_way, fontsize=7)
+            axes.tick_params(length=0, pad=2)
+            if column == 0:
+                axes.set_ylabel(when, fontsize=8)
+    return figure
 
 
 def probabilities_figure(images: np.ndarray, labels: np.ndarray, probabilities: Mapping[str, np.ndarray]) -> Figure:

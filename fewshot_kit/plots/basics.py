@@ -15,7 +15,7 @@ from matplotlib.font_manager import get_font
 from PIL import Image, ImageFont
 
 MAX_QUERIES_SHOWN = 10
-RIGHT, WRONG, INK, PALE = "#1a7f37", "#b3261e", "#24527a", "#b8c4d1"
+RIGHT, WRONG, NEUTRAL, INK, PALE = "#1a7f37", "#b3261e", "#4b5563", "#24527a", "#b8c4d1"
 TAGS = (*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase))  # one letter a class: short enough for a bar
 
 
@@ -50,6 +50,14 @@ def show_image(axes: Axes, image: np.ndarray) -> None:
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_color("#c9ced6")
+
+
+def plain_picture(image: np.ndarray, side: int) -> Image.Image:
+    """Return one image (channels, height, width), 0..1, as a square of `side` pixels; ink pictures as dark ink on white."""
+    pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    picture = Image.fromarray(255 - pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    # Pixels stay visible where there are few; of many, none is left out.
+    return picture.resize((side, side), Image.Resampling.NEAREST if max(picture.size) <= side else Image.Resampling.BOX).convert("RGB")
 
 
 def shorten(name: str, length: int = 18) -> str:

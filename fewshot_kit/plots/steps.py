@@ -1,13 +1,11 @@
 """Pictures of the inner loop, step by step: the queries' probabilities, the layers that move, the accuracy, the rates they learn at."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, show_image, spread_over_classes
 
@@ -114,35 +112,6 @@ def _draw_changes(axes: Axes, changes: Mapping[str, np.ndarray]) -> None:
     axes.set_title("how far each step moved each layer,\nas a share of the layer's weights after it", fontsize=9)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-
-
-def accuracy_over_steps_figure(curves: Mapping[str, tuple[Sequence[int], np.ndarray, np.ndarray]], levels: Mapping[str, float]) -> Figure:
-    """Draw {name: (steps, mean accuracy, half width of the 95 % interval)} as curves, {name: accuracy} as levels.
-
-    Accuracies are fractions, shown as percent.
-    """
-    figure = Figure(figsize=(8.2, 3.8), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    for (name, (steps, means, half_widths)), color, style in zip(curves.items(), cycle(CURVE_COLORS), cycle(LINE_STYLES), strict=False):
-        means, half_widths = 100 * np.asarray(means), 100 * np.asarray(half_widths)
-        axes.plot(steps, means, style, color=color, marker="o", markersize=3.5, label=f"{name}: {means[-1]:.1f} ± {half_widths[-1]:.1f} %")
-        axes.fill_between(steps, means - half_widths, means + half_widths, color=color, alpha=0.15, linewidth=0)
-    last = max(max(steps) for steps, _, _ in curves.values())
-    for (name, level), style in zip(levels.items(), cycle(LEVEL_STYLES), strict=False):
-        axes.axhline(100 * level, color="#6b7280", linewidth=1.3, linestyle=style, label=f"{name}: {100 * level:.1f} %")
-    ticks = sorted({step for steps, _, _ in curves.values() for step in steps})
-    axes.set_xscale("symlog", linthresh=5)  # the first steps, in which most happens, are given room
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(ticks, ticks)
-    axes.set(xlim=(0, last * 1.04 + 0.05), ylim=(0, 104))
-    axes.set_xlabel("gradient steps on the support", fontsize=9)
-    axes.set_title("accuracy on the queries, % (shaded: 95 % interval; legend: after the last step)", fontsize=9.5)
-    axes.tick_params(labelsize=8.5)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
-    return figure
 
 
 def rates_figure(rates: Mapping[str, np.ndarray], pictures: Mapping[str, np.ndarray]) -> Figure:

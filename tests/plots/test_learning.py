@@ -112,7 +112,7 @@ def test_right_and_wrong_answers_differ_in_color():
 def test_every_class_is_among_the_queries_shown():
     labels = np.arange(10).repeat(3)
     picture = plots.LearningPicture(images(30), labels, 10)
-    assert sorted(labels[picture.shown]) == list(range(10))
+    assert sorted(labels[picture.queries_on(0)]) == list(range(10))
 
 
 # --- runs ---

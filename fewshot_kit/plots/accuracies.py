@@ -17,6 +17,8 @@ LINE_STYLES = ("-", "--", "-.", ":")  # beside the colours: a curve is told apar
 def accuracy_figure(rows: Sequence[tuple[str, float, float]]) -> Figure:
     """Draw (name, accuracy, half width of the 95 % interval) as bars, fractions as percent."""
     figure = Figure(figsize=(6.4, 0.55 + 0.36 * len(rows)), dpi=100, layout="constrained")
+    percent = [f"{name} {100 * mean:.1f} %" for name, mean, _ in rows]
+    figure.set_label(f"Accuracy on the queries: {', '.join(percent)}")
     axes = figure.add_subplot()
     names, means, half_widths = zip(*rows, strict=True)
     axes.barh(names, [100 * mean for mean in means], xerr=[100 * h for h in half_widths], color=[INK] + [PALE] * (len(rows) - 1), capsize=3)
@@ -44,6 +46,8 @@ def accuracy_over_steps_figure(curves: Mapping[str, tuple[Sequence[int], np.ndar
     for (name, level), style in zip(levels.items(), cycle(LEVEL_STYLES), strict=False):
         axes.axhline(100 * level, color="#6b7280", linewidth=1.3, linestyle=style, label=f"{name}: {100 * level:.1f} %")
     ticks = sorted({step for steps, _, _ in curves.values() for step in steps})
+    last_values = [f"{name} {100 * means[-1]:.1f} %" for name, (_, means, _) in curves.items()]
+    figure.set_label(f"Accuracy on the queries over the steps, after the last: {', '.join(last_values)}")
     axes.set_xscale("symlog", linthresh=5)  # the first steps, in which most happens, are given room
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())

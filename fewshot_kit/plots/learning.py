@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from fewshot_kit.plots.basics import MAX_QUERIES_SHOWN, PALE, TAGS, encode, font, plain_picture
+from fewshot_kit.plots.basics import MAX_QUERIES_SHOWN, PALE, TAGS, encode, font, plain_tile
 from fewshot_kit.plots.losses import LOWEST, LossCurve
 from fewshot_kit.plots.verdicts import UNDECIDED, answer_to, answers, bar_colors, tally, verdict
 
@@ -122,8 +122,7 @@ class LearningPicture:
             pen = ImageDraw.Draw(ground)
             for place, query in enumerate(self.queries_on(page)):
                 left, top = self._corner(place)
-                ground.paste(plain_picture(self.images[query], PICTURE - 2), (left + 1, top + 1))
-                pen.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), outline="#c9ced6")
+                ground.paste(plain_tile(self.images[query], PICTURE), (left, top))
                 top += PICTURE + 5
                 pen.line((left, top, left, top + self.bar_height * self.n_way), fill="#4b5563")
                 for label in range(self.n_way):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from fewshot_kit.plots.basics import INK
+from fewshot_kit.plots.texts import loss_text
 
 LOWEST = 1e-4
 TICKS = {0.001: "0.001", 0.01: "0.01", 0.1: "0.1", 1: "1"}
@@ -35,7 +36,7 @@ class LossCurve:
         if guess is not None:
             axes.axhline(guess, color="#6b7280", linewidth=0.8, linestyle=(0, (4, 3)))
             axes.text(0.99, 0.93 * guess, f"a guess: {guess:.2f}", transform=axes.get_yaxis_transform(), ha="right", va="top", fontsize=7.5)
-        (self.line,) = axes.plot([], [], color=INK, marker="o", markersize=3)
+        (self.line,) = axes.plot([], [], color=INK, marker="o", markersize=3, clip_on=False)
         (self.above,) = axes.plot([], [], "^", color=INK, markersize=6, clip_on=False)
         (self.below,) = axes.plot([], [], "v", color=INK, markersize=6, clip_on=False)
 
@@ -46,12 +47,18 @@ class LossCurve:
     def show(self, losses: Sequence[float]) -> None:
         """Put the losses after 0, 1, ... epochs into the axes."""
         losses = np.nan_to_num(np.asarray(losses, float), nan=np.inf)  # a loss that is no number has run away
-        above, below = np.flatnonzero(losses > self.highest), np.flatnonzero(losses < LOWEST)
+        above, below = _ends(losses > self.highest), _ends(losses < LOWEST)
         inside = np.flatnonzero((losses >= LOWEST) & (losses <= self.highest))
         self.line.set_data(range(len(losses)), losses.clip(LOWEST, self.highest))
         self.line.set_markevery(inside.tolist())
         self.above.set_data(above, np.full(len(above), self.highest / INSET))
         self.below.set_data(below, np.full(len(below), LOWEST * INSET))
+
+
+def _ends(beyond: np.ndarray) -> np.ndarray:
+    """Return where runs of values beyond the axis begin, and the last value if it is one: a mark each would be a thick line."""
+    before = np.concatenate([[False], beyond[:-1]])
+    return np.flatnonzero(beyond & (~before | (np.arange(len(beyond)) == len(beyond) - 1)))
 
 
 def loss_figure(losses: Sequence[float], n_way: int | None = None) -> Figure:
@@ -61,6 +68,7 @@ def loss_figure(losses: Sequence[float], n_way: int | None = None) -> Figure:
     first = float(losses[0]) if np.isfinite(losses[0]) else 1.0
     curve = LossCurve(axes, n_way, highest=2 * max(first, 1.0))
     curve.show(losses)
+    figure.set_label(loss_text(losses))
     axes.set_xlim(0, max(len(losses) - 1, 1))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return figure

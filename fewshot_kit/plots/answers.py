@@ -30,7 +30,7 @@ def answer_figure(image: np.ndarray, probabilities: np.ndarray, class_names: Seq
     height = max(1.96, 0.2 + 0.14 * n_way)
     figure = Figure(figsize=(4.2, height), dpi=100)
     figure.set_label(answer_text(probabilities, class_names))
-    picture, bars = axes_at(figure, 0.04, 0.24, 1.41, 1.41), axes_at(figure, 2.77, 0.1, 1.34, height - 0.2)
+    picture, bars = axes_at(figure, 0.04, 0.24, 1.41, 1.41), axes_at(figure, 2.77, 0.1, 1.34, min(height - 0.2, 0.45 * n_way))
     show_image(picture, image)
     picture.set_title("what the model sees", fontsize=8)
     bars.barh(range(n_way), np.nan_to_num(probabilities), color=[INK if label == answer else PALE for label in range(n_way)])
@@ -71,10 +71,10 @@ def probabilities_figure(images: np.ndarray, labels: np.ndarray, probabilities: 
     shown, n_way = spread_over_classes(labels, MAX_QUERIES_SHOWN), next(iter(probabilities.values())).shape[1]
     bars, column_width = 0.2 + 0.11 * n_way, 0.8  # inches
     bars = max(bars, 0.55)  # room for three lines at the left
-    figure = Figure(figsize=(1.7 + column_width * max(len(shown), 3), 1.12 + (bars + 0.12) * len(probabilities)), dpi=100)
+    figure = Figure(figsize=(1.93 + column_width * max(len(shown), 3), 1.12 + (bars + 0.12) * len(probabilities)), dpi=100)
     figure.set_label("; ".join(f"{name}: {tally(values, labels)}" for name, values in probabilities.items()))
     for column, query in enumerate(shown):
-        left, truth = 1.62 + column_width * column, int(labels[query])
+        left, truth = 1.85 + column_width * column, int(labels[query])
         picture = axes_at(figure, left, 0.28, 0.72, 0.72)
         show_image(picture, images[query])
         picture.set_title(f"is {TAGS[truth]}", fontsize=8.5, pad=3)
@@ -85,7 +85,7 @@ def probabilities_figure(images: np.ndarray, labels: np.ndarray, probabilities: 
             axes.text(0.99, 0.03, sign, transform=axes.transAxes, ha="right", fontsize=8, color=color)
             if column == 0:
                 count = tally(values, labels).replace(", ", "\n")
-                axes.set_ylabel(f"{shorten(name, 19)}\n{count}", rotation=0, ha="right", va="center", labelpad=14, fontsize=8.5)
+                axes.set_ylabel(f"{shorten(name, 23)}\n{count}", rotation=0, ha="right", va="center", labelpad=14, fontsize=8.5)
                 axes.set_yticks(range(n_way), TAGS[:n_way], fontsize=7)
     return figure
 

@@ -22,15 +22,15 @@ def steps_figure(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarr
     shown, n_way = spread_over_classes(labels, MAX_QUERIES_SHOWN), probabilities.shape[2]
     steps = np.unique(np.linspace(0, len(probabilities) - 1, min(len(probabilities), MAX_STEPS_SHOWN)).round().astype(int))
     row_height, column_width = max(0.3 + 0.075 * n_way, 0.52), 0.78  # inches
-    width, height = max(1.5 + column_width * len(shown), 3.6), 1.15 + row_height * len(steps)
+    width, height = max(1.75 + column_width * len(shown), 3.6), 1.15 + row_height * len(steps)
     figure = Figure(figsize=(width, height), dpi=100)
     figure.set_label(f"Queries step by step: before, {tally(probabilities[0], labels)}; at the end, {tally(probabilities[-1], labels)}")
     for column, query in enumerate(shown):
-        picture = figure.add_axes(((1.4 + column_width * column) / width, 1 - 0.98 / height, 0.7 / width, 0.7 / height))
+        picture = figure.add_axes(((1.65 + column_width * column) / width, 1 - 0.98 / height, 0.7 / width, 0.7 / height))
         show_image(picture, images[query])
         picture.set_title(f"is {TAGS[labels[query]]}", fontsize=8.5, pad=3)
     # One axes for all the bars, a query wide and a step high: an axes for each would take seconds.
-    axes = figure.add_axes((1.4 / width, 0.05 / height, column_width * len(shown) / width, row_height * len(steps) / height))
+    axes = figure.add_axes((1.65 / width, 0.05 / height, column_width * len(shown) / width, row_height * len(steps) / height))
     axes.set(xlim=(0, len(shown)), ylim=(len(steps), 0))
     axes.set_axis_off()
     for row, step in enumerate(steps):

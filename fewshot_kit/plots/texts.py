@@ -21,9 +21,8 @@ def loss_text(losses: Sequence[float]) -> str:
     first, last, n_epochs = float(losses[0]), float(losses[-1]), len(losses) - 1
     if n_epochs == 0:
         return f"The loss on the support is {_number(first)} before learning"
-    way = "fell" if last < first else "rose" if last > first else "stayed, from"
-    way = way if way.endswith("from") else f"{way} from"
-    return f"The loss on the support {way} {_number(first)} to {_number(last)} in {_count(n_epochs, 'epoch')}"
+    way = "fell" if last < first else "stayed" if last == first else "rose"
+    return f"The loss on the support {way} from {_number(first)} to {_number(last)} in {_count(n_epochs, 'epoch')}"
 
 
 def learning_text(losses: Sequence[float], probabilities: np.ndarray, labels: np.ndarray) -> str:
@@ -53,10 +52,10 @@ def embedding_text(
 ) -> str:
     """Say what `embedding_figure` shows of the same arrays."""
     roles = np.asarray(roles)
-    counts = [f"{int((roles == role).sum())} {name}" for role, name in (("support", "of the support"), ("query", "queries"))]
-    text = f"A map of {_count(len(labels), 'picture')} of {_count(len(class_names), 'class')}: {' and '.join(counts)} are framed"
+    counts = [f"{int((roles == role).sum())} {name}" for role, name in (("support", "of the support"), ("query", "to be told apart"))]
+    text = f"A map of {_count(len(labels), 'picture')} of {_count(len(class_names), 'class')}: {', '.join(counts)}"
     if wrong is not None:
-        text += f", {int(np.sum(wrong))} queries answered wrong"
+        text += f", {_count(int(np.sum(wrong)), 'answer')} wrong"
     if asked is not None:
         text += f"; the query asked about: {verdict(answer_to(probabilities), int(labels[asked]))[0][2:]}"
     return text

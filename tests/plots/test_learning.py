@@ -109,89 +109,138 @@ def test_right_and_wrong_answers_differ_in_color():
     assert found == [[True, False], [False, True]]
 
 
-def test_every_class_is_among_the_queries_shown():
+# --- which queries, in which order ---
+
+
+def certain(answers: np.ndarray, n_way: int) -> np.ndarray:
+    return np.eye(n_way, dtype=np.float32)[answers]
+
+
+def all_pages(picture: plots.LearningPicture) -> list[int]:
+    return [query for page in range(picture.n_pages) for query in picture.queries_on(page)]
+
+
+@pytest.mark.parametrize(("n_way", "n_query"), [(2, 1), (3, 10), (5, 20), (10, 1), (20, 3)])
+def test_the_pages_show_every_query_once_before_and_after_they_are_arranged(n_way, n_query):
+    n, picture = n_way * n_query, learning_picture(n_way, n_query)
+    for probabilities in (None, shares(n, n_way), np.full((n, n_way), 1 / n_way)):
+        if probabilities is not None:
+            picture.arrange(probabilities)
+        assert sorted(all_pages(picture)) == list(range(n)) and picture.n_pages == -(-n // 10)
+        assert max(len(picture.queries_on(page)) for page in range(picture.n_pages)) <= plots.MAX_QUERIES_SHOWN
+
+
+def test_wrong_queries_come_first_then_the_undecided_then_the_right():
+    labels = np.arange(3).repeat(10)
+    probabilities = certain(labels, 3)
+    probabilities[[9, 19, 29]] = certain((labels[[9, 19, 29]] + 1) % 3, 3)
+    probabilities[[5, 25]] = 1 / 3
+    picture = learning_picture(3, 10)
+    assert not {9, 19, 29} & set(picture.queries_on(0)), "else the test shows nothing"
+    picture.arrange(probabilities)
+    assert picture.queries_on(0)[:5] == [9, 19, 29, 5, 25]
+
+
+def test_every_class_is_among_the_queries_of_the_first_page():
     labels = np.arange(10).repeat(3)
     picture = plots.LearningPicture(images(30), labels, 10)
-    assert sorted(labels[picture.shown]) == list(range(10))
+    assert sorted(labels[picture.queries_on(0)]) == list(range(10))
+    picture.arrange(certain((labels + 1) % 10, 10))
+    assert sorted(labels[picture.queries_on(0)]) == list(range(10))
 
 
-# --- runs ---
+def test_the_order_stays_while_other_epochs_are_looked_at():
+    picture, last = learning_picture(3, 10), shares(30, 3)
+    picture.arrange(last)
+    order = all_pages(picture)
+    frame = picture.draw([1.0], last, 5, page=1)
+    picture.draw([1.0], shares(30, 3, seed=1), 5, page=1)
+    assert all_pages(picture) == order and picture.draw([1.0], last, 5, page=1) == frame
 
 
-def curves(n: int, every: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
-    columns = ("train_loss", "val_loss", "val_loss_half_width", "val_accuracy", "val_accuracy_half_width")
-    values = dict(zip(columns, np.random.default_rng(seed).random((len(columns), n)), strict=True))
-    return {"step": every * np.arange(1.0, n + 1), **values}
+def test_arranging_again_shows_the_other_queries():
+    picture, labels = learning_picture(3, 10), np.arange(3).repeat(10)
+    probabilities = certain(labels, 3)
+    before = picture.draw([1.0], probabilities, 5)
+    wrong = probabilities.copy()
+    wrong[[9, 19, 29]] = certain((labels[[9, 19, 29]] + 1) % 3, 3)
+    picture.arrange(wrong)
+    after = pixels(picture.draw([1.0], probabilities, 5))
+    assert (pixels(before)[50:120] != after[50:120]).any(), "other pictures"
 
 
-@pytest.mark.parametrize(("n_runs", "n_validations"), [(0, 0), (1, 0), (1, 1), (8, 12), (11, 1)])
-def test_curves_are_drawn_of_any_number_of_runs_and_validations(n_runs, n_validations):
-    figure = plots.curves_figure([(name, curves(n_validations)) for name in names(n_runs)])
-    picture = pixels(plots.png(figure))
-    width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
-    assert width == 920 and abs(picture.shape[1] - width) <= 1 and abs(picture.shape[0] - height) <= 1 and picture.std() > 5
+@pytest.mark.parametrize(("n_way", "n_query"), [(3, 7), (2, 6), (20, 5)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_page_has_the_same_size_and_shows_other_queries(n_way, n_query, channels):
+    picture, n = learning_picture(n_way, n_query, channels), n_way * n_query
+    pages = [pixels(picture.draw([1.0], np.full((n, n_way), 1 / n_way), 1, page)) for page in range(picture.n_pages)]
+    assert len({page.shape for page in pages}) == 1 and abs(pages[0].shape[1] - 920) <= 1
+    tops = {page[30:].tobytes() for page in pages}
+    assert len(tops) == picture.n_pages > 1
 
 
-def test_a_live_picture_keeps_its_size_its_steps_and_its_axes():
-    figures = [plots.curves_figure([("run", curves(n))] if n is not None else [], 1000) for n in (None, 0, 1, 10)]
-    assert len({pixels(plots.png(figure)).shape for figure in figures}) == 1
-    for axes in zip(*(figure.axes for figure in figures), strict=True):
-        assert len({ax.get_xlim() for ax in axes}) == 1 and len({ax.get_position().bounds for ax in axes}) == 1
+@pytest.mark.parametrize("page", [-1, 3])
+def test_a_page_that_does_not_exist_is_an_error(page):
+    with pytest.raises(ValueError, match=f"from 0 to 2.*{page}"):
+        learning_picture(3, 10).draw([1.0], shares(30, 3), 1, page)
 
 
-def test_curves_show_the_losses_the_accuracy_and_its_interval():
-    given = curves(12)
-    loss, accuracy = plots.curves_figure([("run", given)]).axes
-    assert [line.get_ydata().tolist() for line in loss.lines] == [given["val_loss"].tolist(), given["train_loss"].tolist()]
-    assert [line.get_linestyle() for line in loss.lines] == ["-", "--"]
-    np.testing.assert_allclose(accuracy.lines[0].get_ydata(), 100 * given["val_accuracy"])
-    (band,) = accuracy.collections
-    middle, half = 100 * given["val_accuracy"], 100 * given["val_accuracy_half_width"]
-    edges = np.round(band.get_paths()[0].vertices[:, 1], 6)
-    assert {*np.round(middle - half, 6), *np.round(middle + half, 6)} <= set(edges)
+def test_without_queries_a_picture_of_the_same_kind_says_so():
+    picture = plots.LearningPicture(images(0), np.zeros(0, int), 3)
+    nothing = np.zeros((0, 3), np.float32)
+    picture.arrange(nothing)
+    first, later = (pixels(picture.draw(losses, nothing, 2)) for losses in ([1.1], [1.1, 0.1]))
+    assert picture.n_pages == 1 and picture.queries_on(0) == []
+    assert first.shape == later.shape and abs(first.shape[1] - 920) <= 1 and (first != later).any()
+    assert (first[30:, 310:].reshape(-1, 3).max(1) < 80).any(), "a dark sentence in place of the queries"
 
 
-def test_the_legend_names_each_run_with_its_best_validation_beside_the_axes_not_on_them():
-    runs = [("first", {**curves(3), "val_accuracy": np.array([0.2, 0.9, 0.5])}), ("second", curves(0))]
-    runs[0][1]["val_accuracy_half_width"] = np.array([0.1, 0.02, 0.1])
-    figure = plots.curves_figure(runs)
-    plots.png(figure)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["first: best 90.0 ± 2.0 % at step 200", "second: no validation yet"]
-    outside = legend.get_window_extent()
-    assert not any(outside.overlaps(axes.get_tightbbox()) for axes in figure.axes)
-    assert outside.x0 >= 0 and outside.x1 <= figure.bbox.x1 and outside.y0 >= 0
+def test_a_photograph_is_shown_as_it_is_and_ink_dark_on_white():
+    red, ink = np.zeros((1, 3, 28, 28), np.float32), np.zeros((1, 1, 28, 28), np.float32)
+    red[:, 0], ink[..., 14:] = 1, 1
+    frames = [pixels(plots.LearningPicture(image, np.zeros(1, int), 2).draw([1.0], shares(1, 2), 1)) for image in (red, ink)]
+    assert (frames[0] == (255, 0, 0)).all(2).sum() > 70**2
+    black = (frames[1][55:120, 310:400] == 0).all(2)
+    assert black.sum() > 35 * 60 and np.nonzero(black)[1].min() > 40, "the right half"
 
 
-def test_eight_runs_differ_in_color_and_in_marker():
-    lines = plots.curves_figure([(name, curves(3, seed=i)) for i, name in enumerate(names(8))]).axes[1].lines
-    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == 8
+# --- the loss ---
 
 
-def test_many_runs_of_long_names_differ_and_their_legend_stays_in_the_picture():
-    runs = [(f"protonet-omniglot_vinyals-5way-1shot-WIDE{i}", curves(3, every=100_000, seed=i)) for i in range(20)]
-    figure = plots.curves_figure(runs)
-    plots.png(figure)
-    assert len({(line.get_color(), line.get_marker()) for line in figure.axes[1].lines}) == 20
-    outside = figure.legends[0].get_window_extent()
-    assert outside.x0 >= 0 and outside.x1 <= figure.bbox.x1 and outside.y0 >= 0
+def marks(losses: list[float], n_way: int | None) -> dict[str, list[float]]:
+    """Return the epochs at which a loss figure marks a loss beyond its axis, and check that the marks lie within it."""
+    (axes,) = plots.loss_figure(losses, n_way).axes
+    low, high = axes.get_ylim()
+    for line in axes.lines:
+        assert ((np.asarray(line.get_ydata()) >= low) & (np.asarray(line.get_ydata()) <= high)).all()
+    return {line.get_marker(): np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_marker() in "^v"}
 
 
-def test_the_training_loss_of_one_run_does_not_flatten_the_validation_losses_of_several():
-    high = {**curves(3), "train_loss": np.array([50.0, 40.0, 30.0])}
-    tops = [plots.curves_figure(runs).axes[0].get_ylim()[1] for runs in ([("high", high)], [("high", high), ("run", curves(3))])]
-    assert tops[0] == 50 and 1 <= tops[1] <= 2.5
+def test_the_axis_of_the_loss_is_logarithmic_and_stays_where_it_is():
+    axes = [plots.loss_figure(losses, 5).axes[0] for losses in ([1.6], [1.6, 0.01], [1.6, 40.0, 1e-9], [1.6, float("nan")])]
+    assert {ax.get_yscale() for ax in axes} == {"log"} and len({ax.get_ylim() for ax in axes}) == 1
+    low, high = axes[0].get_ylim()
+    assert low <= 1e-3 and high == pytest.approx(2 * np.log(5))
+    plots.png(axes[0].figure)
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["0.001", "0.01", "0.1", "1"]
+    assert any(np.allclose(line.get_ydata(), np.log(5)) for line in axes[0].lines) and "1.61" in axes[0].texts[0].get_text()
 
 
-def test_values_that_are_missing_leave_a_gap():
-    given = {**curves(3), "val_accuracy_half_width": np.full(3, np.nan), "val_loss": np.array([1.0, np.nan, 0.5])}
-    nothing = {**curves(2), "val_accuracy": np.full(2, np.nan)}
-    figure = plots.curves_figure([("run", given), ("nothing", nothing)])
-    assert pixels(plots.png(figure)).std() > 5
-    assert "±" not in figure.legends[0].get_texts()[0].get_text()
+@pytest.mark.parametrize("n_way", [2, 5, None])
+def test_a_loss_beyond_the_axis_is_marked_at_its_edge(n_way):
+    assert marks([0.6, 0.5, 0.1], n_way) == {"^": [], "v": []}
+    assert marks([0.6, 50.0, 0.1], n_way) == {"^": [1], "v": []}
+    assert marks([0.6, 0.1, 1e-7, 1e-9, 1e-9], n_way) == {"^": [], "v": [2, 4]}, "where it leaves, and the last"
+    assert marks([0.6, float("nan"), 0.1, float("inf")], n_way) == {"^": [1, 3], "v": []}
 
 
-def test_no_name_breaks_the_curves():
-    awkward, plain = (plots.curves_figure([(name, curves(3)) for name in given]) for given in (AWKWARD, names(len(AWKWARD))))
-    assert pixels(plots.png(awkward)).shape == pixels(plots.png(plain)).shape
-    assert awkward.legends[0].get_window_extent().x1 <= awkward.bbox.x1
+def test_a_frame_marks_a_loss_beyond_the_axis_inside_the_frame_of_the_curve():
+    picture, guess = learning_picture(), np.full((6, 3), 1 / 3, np.float32)
+    edge, beyond, further = (pixels(picture.draw([1.0, loss, 0.5], guess, 2)) for loss in (2 * np.log(3), 50.0, 5000.0))
+    assert np.array_equal(beyond, further)
+    rows, columns = np.nonzero((edge != beyond).any(2))
+    marked = [(row, column) for row, column in zip(rows, columns, strict=True) if tuple(beyond[row, column]) == (0x24, 0x52, 0x7A)]
+    assert len(marked) > 10, "a mark"
+    axes = edge[:, :290].min(2) < 90  # the dark spine at the left tells where the frame begins and ends
+    spine = np.flatnonzero(axes[:, 46])
+    assert all(spine.min() - 1 <= row <= spine.max() and 46 <= column <= 276 for row, column in marked)

@@ -17,10 +17,14 @@ import torch
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.images import to_float
-from fewshot_kit.evaluate import Interval, evaluate
-from fewshot_kit.learners.base import Learner
+from fewshot_kit.data.task_source import TaskSource
+from fewshot_kit.evaluate import evaluate
+from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.learners.metric import MetricLearner
 from fewshot_kit.networks.configs import Conv4Config
-from fewshot_kit.training.train import TrainConfig, open_run
+from fewshot_kit.results import Interval
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.train import open_run
 
 NETWORK = Conv4Config(channels=3, size=42)
 # Each batch is of 120 images.
@@ -35,16 +39,16 @@ BATCHES = {
 def trained(name: str, dataset: str, steps: int, seed: int):
     """Train a learner on the train split of a data set and return it with that split."""
     # Trained to the end of the budget, without validations: some validation classes have fewer images than an episode needs.
-    config = TrainConfig(dataset=dataset, rotations=False, n_query=0, outer_steps=steps, meta_lr=0.002, seed=seed)
+    config = TrainConfig(source=TaskSource(dataset), val_query=1, outer_steps=steps, meta_lr=0.002, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        run = open_run(folder, name, CONFIGS[name](network=NETWORK, **BATCHES[name]), config)
+        run = open_run(folder, CONFIGS[name](network=NETWORK, **BATCHES[name]), config)
         while run.step < steps:
             run.outer_step()
     return run.learner, run.dataset
 
 
 @torch.no_grad()
-def fine_grained(learner: Learner, train_images, split: str) -> Interval:
+def fine_grained(learner: MetricLearner, train_images, split: str) -> Interval:
     """Return the accuracy on the official images of `split`; the interval is the binomial one, over images."""
     test, predict = load_dataset("grocery_store_images", split, preprocessing=learner.preprocessing), learner.predictor_of(train_images)
     answers = torch.cat([predict(to_float(part)).argmax(1) for part in test.images.split(500)])

@@ -28,7 +28,7 @@ def slow(learner: Learner) -> Learner:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("checkpoint", nargs="?", default="protonet-omniglot_vinyals-5way-1shot")
+    parser.add_argument("checkpoint", nargs="?", default="protonet-omniglot_vinyals")
     parser.add_argument("--episodes", type=int, default=10_000)
     arguments = parser.parse_args()
     torch.set_num_threads(min(2, os.cpu_count() or 1))

@@ -22,9 +22,10 @@ from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.evaluate import sample_episodes
 from fewshot_kit.learners.base import EPISODES_TOGETHER, Learner
 from fewshot_kit.learners.reptile import Reptile
+from fewshot_kit.networks.devices import n_workers
 from fewshot_kit.widgets import FewShotPanel
 
-CHECKPOINT = "reptile-omniglot-3way-1shot"
+CHECKPOINT = "reptile-omniglot"
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "01_reptile.ipynb"
 
 
@@ -43,16 +44,17 @@ def alternate(first: Callable[[], object], second: Callable[[], object], runs: i
 def bare_inner_loop(learner: Reptile, images: torch.Tensor, labels: torch.Tensor) -> torch.nn.Module:
     """Fine-tune as plain PyTorch does it: a copy of the network, torch.optim.SGD, the learner's own settings."""
     config, network = learner.config, copy.deepcopy(learner.network)
-    network.head = torch.nn.Linear(network.n_features, int(labels.max()) + 1)
-    torch.nn.init.zeros_(network.head.weight)
-    torch.nn.init.zeros_(network.head.bias)
-    head = {"params": network.head.parameters(), "lr": config.inner_lr * config.head_lr_scale}
-    optimizer = torch.optim.SGD([{"params": network.backbone.parameters()}, head], lr=config.inner_lr)
+    head = torch.nn.Linear(network.n_features, int(labels.max()) + 1)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    model = torch.nn.Sequential(network, head)
+    of_head = {"params": head.parameters(), "lr": config.inner_lr * config.head_lr_scale}
+    optimizer = torch.optim.SGD([{"params": network.parameters()}, of_head], lr=config.inner_lr)
     for _ in range(config.inner_steps):
         optimizer.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
+        F.cross_entropy(model(images), labels).backward()
         optimizer.step()
-    return network
+    return model
 
 
 def slider_move() -> None:
@@ -81,7 +83,7 @@ def evaluation(n_episodes: int = 600) -> None:
         logits.append(torch.cat([predict(chunk)[0] for chunk in chunks]))
         seconds.append(time.perf_counter() - started)
     difference = (logits[0] - logits[1]).abs().max().item()
-    print(f"evaluation, {n_episodes} episodes of 3-way 1-shot, {torch.get_num_threads()} threads: plain loop {seconds[0]:.1f} s,", end=" ")
+    print(f"evaluation, {n_episodes} episodes of 3-way 1-shot, {n_workers()} threads: plain loop {seconds[0]:.1f} s,", end=" ")
     print(f"batched {seconds[1]:.1f} s = {seconds[0] / seconds[1]:.2f} x faster; largest difference of a logit {difference:.1e}")
 
 

@@ -22,7 +22,7 @@ def decode_pictures(tree: PictureTree, classes: Classes, ink: Ink, preprocessing
     position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
     images = torch.empty(len(position), preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
     wanted = [picture for picture in tree.pictures if picture in position]  # in the order in which they are read fastest
-    for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=None if progress else True):
+    for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=not progress):
         pixels = read_image(tree.read(picture), name=f"{tree.origin}/{picture}")
         images[position[picture]] = preprocess(pixels, preprocessing, ink)
     counts = tuple(len(pictures) for pictures in classes.values())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 from urllib.parse import quote
 from zipfile import ZipFile
 
@@ -31,16 +31,11 @@ from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.sources import cache_folder, data_folder, reading, root_cause
 from fewshot_kit.data.strokes import Drawing, rasterise, read_drawings
 
-Kind = Literal["ndjson", "npy"]
-
 SPLITS = Path(__file__).parent / "splits" / "quickdraw.json"
 DOWNLOADED_SAMPLES = 100  # of a category, where nobody said how many: some 70 kB
 BITMAP_SIZE = 28  # of the official pictures
 
-_URLS = {
-    "ndjson": "https://storage.googleapis.com/quickdraw_dataset/full/simplified",
-    "npy": "https://storage.googleapis.com/quickdraw_dataset/full/numpy_bitmap",
-}
+_URL = "https://storage.googleapis.com/quickdraw_dataset/full/simplified"
 _CHUNK = 1 << 16
 _TIMEOUT = 30  # seconds without a byte
 
@@ -94,7 +89,7 @@ def load_pictures(
     files = fetch_files(names, samples_per_class, progress)
 
     def build() -> dict[str, np.ndarray]:
-        bar = tqdm(files, desc="drawing quickdraw", unit="category", disable=None if progress else True)
+        bar = tqdm(files, desc="drawing quickdraw", unit="category", disable=not progress)
         pictures = [_pictures(file, preprocessing, samples_per_class) for file in bar]
         return {"images": torch.cat(pictures).numpy(), "counts": np.array([len(of_category) for of_category in pictures])}
 
@@ -107,7 +102,7 @@ def load_drawings(category: str, samples_per_class: int | None = None, progress:
     """Return the drawings of a category with their strokes, in the order of its pictures."""
     (file,) = fetch_files([category], samples_per_class, progress)
     if not file.has_strokes:
-        raise ValueError(f"{file.path} has pictures, but no strokes; save {_url(category, 'ndjson')} beside it")
+        raise ValueError(f"{file.path} has pictures, but no strokes; save {_url(category)} beside it")
     return tuple(_drawings(file, samples_per_class))
 
 
@@ -135,7 +130,7 @@ def _read_entry(file: CategoryFile) -> bytes:
         return archive.read(file.entry)
 
 
-def _bitmaps(path: Path, name: str = "") -> np.ndarray:
+def _bitmaps(path: Path) -> np.ndarray:
     """Open an official file of pictures, `(n, 28, 28)`; they are read from it only when used."""
     try:
         bitmaps = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -144,7 +139,7 @@ def _bitmaps(path: Path, name: str = "") -> np.ndarray:
         if path.stat().st_size != bitmaps.offset + bitmaps.nbytes:
             raise ValueError(f"it has {path.stat().st_size:,} bytes, not {bitmaps.offset + bitmaps.nbytes:,}")
     except (ValueError, EOFError, AttributeError) as error:  # AttributeError: an archive of several arrays
-        raise ValueError(f"{name or path} is cut short, damaged or not of Quick, Draw! ({error}); download it again") from error
+        raise ValueError(f"{path} is cut short, damaged or not of Quick, Draw! ({error}); download it again") from error
     return bitmaps.reshape(-1, BITMAP_SIZE, BITMAP_SIZE)
 
 
@@ -197,13 +192,13 @@ def fetch_files(names: Sequence[str], samples_per_class: int | None = None, prog
 
 def _download_beginning(category: str, n: int) -> Path:
     """Download the first `n` drawings of a category and no more."""
-    url, target = _url(category, "ndjson"), cache_folder() / "quickdraw" / f"{category}-first{n}.ndjson"
+    url, target = _url(category), cache_folder() / "quickdraw" / f"{category}-first{n}.ndjson"
     with _downloading(url, target) as file, closing(_chunks(url)) as chunks:
         _check_drawings(_copied(_lines(chunks), file), limit=n)
     return target
 
 
-def _check_drawings(source: Path | Iterable[bytes], limit: int | None = None) -> None:
+def _check_drawings(source: Iterable[bytes], limit: int | None = None) -> None:
     if not sum(1 for _ in read_drawings(source, limit, name="it")):
         raise ValueError("it holds no drawing")
 
@@ -254,8 +249,8 @@ def _downloading(url: str, target: Path) -> Iterator[BinaryIO]:
         raise ConnectionError(f"what {url} sent is not the expected file ({error}). {by_hand}") from error
 
 
-def _url(category: str, kind: Kind) -> str:
-    return f"{_URLS[kind]}/{quote(category)}.{kind}"
+def _url(category: str) -> str:
+    return f"{_URL}/{quote(category)}.ndjson"
 
 
 # --- the data set ---

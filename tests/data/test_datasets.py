@@ -18,12 +18,15 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_kit.data import datasets, sources
+from fewshot_kit.data import digits, sources
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.data.datasets import OMNIGLOT_VAL_ALPHABETS, dataset_names, is_available, load_dataset
+from fewshot_kit.data.datasets import dataset_names, is_available, load_dataset, rotates_in_training
+from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.images import ImageError
+from fewshot_kit.data.omniglot import OMNIGLOT_VAL_ALPHABETS
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.sources import ArchiveError
+from fewshot_kit.data.task_source import TaskSource
 
 DATA = Path(os.environ.get("FEWSHOT_DATA") or "no data folder")
 needs_omniglot = pytest.mark.skipif(not (DATA / "omniglot").is_dir(), reason="FEWSHOT_DATA names no folder with omniglot/")
@@ -123,6 +126,37 @@ def test_rotations_are_classes_of_their_own():
     for class_id, turns in ((i, k) for i in range(2) for k in range(4)):
         expected = np.rot90(ramped.of_class(class_id).numpy(), turns, axes=(-2, -1))
         assert np.array_equal(turned.of_class(4 * class_id + turns).numpy(), expected)
+
+
+@pytest.mark.parametrize("method", ["with_rotations", "with_reflections"])
+def test_what_was_turned_or_mirrored_is_not_so_again(method):
+    once = getattr(ramp((2, 1)), method)()
+    with pytest.raises(ValueError, match="already"):
+        getattr(once, method)()
+    with pytest.raises(ValueError, match="already"):  # what is made of it knows too
+        getattr(once.select([1, 0]).first(1), method)()
+    other = once.with_reflections() if method == "with_rotations" else once.with_rotations()
+    assert len(other) == 16
+
+
+@needs_omniglot
+@pytest.mark.parametrize(("name", "n_classes"), [("omniglot", 4 * 797), ("omniglot_vinyals", 4112)])
+def test_a_training_has_every_class_in_four_orientations_once(name, n_classes):
+    assert rotates_in_training(name) == (name == "omniglot")
+    dataset = TaskSource(name).load(Preprocessing())
+    pictures = {dataset.of_class(class_id).numpy().tobytes() for class_id in range(len(dataset))}
+    assert len(dataset) == len(set(dataset.class_names)) == n_classes
+    assert len(pictures) > 0.99 * n_classes  # but for characters that look the same when they are turned
+    with pytest.raises(ValueError, match="rotated already"):
+        TaskSource("omniglot_vinyals", rotations=True).load(Preprocessing())
+
+
+def test_a_source_changes_images_only_if_it_says_so(generator):
+    sampler = EpisodeSampler(ramp((4, 4, 4)), 3, 1, 2)
+    episode = sampler.sample(generator)
+    assert TaskSource(augment=False).changed(episode, generator) is episode
+    changed = TaskSource().changed(episode, generator)
+    assert not torch.equal(changed.support.images, episode.support.images) and torch.equal(changed.support.labels, episode.support.labels)
 
 
 def test_mirror_images_are_classes_of_their_own():
@@ -468,7 +502,7 @@ def test_a_corrupt_cache_is_rebuilt(small_mnist, damage):
 
 def test_a_second_load_decodes_nothing_and_is_the_same(small_mnist, monkeypatch):
     first = load("mnist")
-    monkeypatch.setattr(datasets, "preprocess", None)
+    monkeypatch.setattr(digits, "preprocess", None)
     second = load("mnist")
     assert torch.equal(second.images, first.images)
     assert (second.counts, second.class_names) == (first.counts, first.class_names)

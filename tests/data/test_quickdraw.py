@@ -18,7 +18,7 @@ import torch
 from fewshot_kit.data import quickdraw
 from fewshot_kit.data.datasets import dataset_names, is_available, load_dataset
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.data.quickdraw import categories, download_category, find_files, load_drawings
+from fewshot_kit.data.quickdraw import categories, find_files, load_drawings
 from fewshot_kit.data.strokes import as_strokes, rasterise, read_drawings
 
 DATA = Path(os.environ.get("FEWSHOT_DATA") or "no data folder")
@@ -91,9 +91,8 @@ def test_the_categories_are_the_official_ones():
 
 @pytest.mark.parametrize(("typo", "offered"), [("catt", "'cat'"), ("eiffel tower", "'The Eiffel Tower'"), ("t shirt", "'t-shirt'")])
 def test_an_unknown_category_is_an_error_that_offers_the_nearest(typo, offered):
-    for ask in (load_drawings, download_category):
-        with pytest.raises(ValueError, match=f"no category '{typo}'; did you mean .*{offered}"):
-            ask(typo)
+    with pytest.raises(ValueError, match=f"no category '{typo}'; did you mean .*{offered}"):
+        load_drawings(typo)
     with pytest.raises(ValueError, match=r"no category 'Ωµ'; .*categories\(\) lists them"):
         load_drawings("Ωµ")
 
@@ -446,20 +445,9 @@ def saved(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-BITMAPS = saved(np.arange(3 * 784).reshape(3, 784).astype(np.uint8))
-WHOLE = {"ndjson": ndjson("cat", [scribble(i) for i in range(5)]), "npy": BITMAPS}
+WHOLE = ndjson("cat", [scribble(i) for i in range(5)])
 
 
-@pytest.mark.parametrize("kind", WHOLE)
-@pytest.mark.parametrize("is_announced", [True, False])
-def test_a_whole_category_is_kept_as_it_was_sent(kind, is_announced, site, cache):
-    sent = site(WHOLE[kind], announced=len(WHOLE[kind]) if is_announced else None)
-    path = download_category("cat", kind, progress=False)
-    assert path.read_bytes() == WHOLE[kind] and left_over(cache) == [f"cat.{kind}"] and sent.urls[0].endswith(f"/cat.{kind}")
-    assert find_files(["cat"], 1000)["cat"].path == path
-
-
-@pytest.mark.parametrize("kind", WHOLE)
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -472,15 +460,11 @@ def test_a_whole_category_is_kept_as_it_was_sent(kind, is_announced, site, cache
     ],
     ids=str.split("announced silent reset missing interrupted full"),
 )
-def test_a_download_that_breaks_off_leaves_nothing(kind, options, error, message, site, cache):
-    downloads = [lambda: download_category("cat", kind, progress=False)]
-    if kind == "ndjson":
-        downloads.append(lambda: load_drawings("cat", 5))
-    for download in downloads:
-        fake = site(WHOLE[kind][:-20], **options)
-        with pytest.raises(error, match=message):
-            download()
-        assert left_over(cache) == [] and fake.is_closed
+def test_a_download_that_breaks_off_leaves_nothing(options, error, message, site, cache):
+    fake = site(WHOLE[:-20], **options)
+    with pytest.raises(error, match=message):
+        load_drawings("cat", 5)
+    assert left_over(cache) == [] and fake.is_closed
 
 
 @pytest.mark.parametrize(
@@ -488,11 +472,8 @@ def test_a_download_that_breaks_off_leaves_nothing(kind, options, error, message
 )
 def test_what_is_no_file_of_drawings_is_refused(content, site, cache):
     site(content)
-    for download in (lambda: download_category("cat", progress=False), lambda: load_drawings("cat", 5)):
-        with pytest.raises(ConnectionError, match=r"what https://.*/cat\.ndjson sent is not the expected file .*\(digits, characters"):
-            download()
-    with pytest.raises(ConnectionError, match=r"what https://.*/cat\.npy sent is not the expected file"):
-        download_category("cat", "npy", progress=False)
+    with pytest.raises(ConnectionError, match=r"what https://.*/cat\.ndjson sent is not the expected file .*\(digits, characters"):
+        load_drawings("cat", 5)
     assert left_over(cache) == []
 
 
@@ -502,14 +483,11 @@ def test_without_a_network_the_error_names_url_and_way_out(cache):
     ):
         load_dataset("quickdraw", "test", progress=False)
     assert left_over(cache) == [] and not is_available("quickdraw")
-    with pytest.raises(ValueError, match="kind must be one of ndjson, npy"):
-        download_category("cat", "binary")
 
 
 def test_progress_is_shown_and_can_be_turned_off(site, capsys):
     for progress in (False, True):
-        site(WHOLE["ndjson"])
-        download_category("cat", progress=progress)
+        site(WHOLE)
         quickdraw.load_pictures(["cat"], Preprocessing(size=20 + progress), progress=progress)
         assert bool(capsys.readouterr().err) == progress
 

@@ -12,12 +12,12 @@ from fewshot_kit.plots.learning import (
     support_figure,
     thumbnail,
 )
-from fewshot_kit.plots.runs import curves_figure
+from fewshot_kit.plots.runs import comparison_figure, curves_figure
 from fewshot_kit.plots.steps import accuracy_over_steps_figure, layer_change_figure, rates_figure, steps_figure
 
 __all__ = [
     "INK", "MAX_QUERIES_SHOWN", "PALE", "RIGHT", "TAGS", "WRONG", "LearningPicture", "accuracy_figure", "accuracy_over_steps_figure",
-    "answer_figure", "background_figure", "before_after_figure", "curves_figure", "embedding_figure", "layer_change_figure", "loss_figure",
-    "moments_figure", "png", "probabilities_figure", "rates_figure", "shorten", "show", "show_image", "steps_figure",
-    "support_figure", "thumbnail",
+    "answer_figure", "background_figure", "before_after_figure", "comparison_figure", "curves_figure", "embedding_figure",
+    "layer_change_figure", "loss_figure", "moments_figure", "png", "probabilities_figure", "rates_figure", "shorten", "show", "show_image",
+    "steps_figure", "support_figure", "thumbnail",
 ]  # fmt: skip

@@ -164,7 +164,7 @@ class TrainingSession:
         way, shot, _ = _validation_fields(given)
         often = max(1, round(given.evaluate_every * choice.outer_steps / given.outer_steps))  # as many validations as were given
         changes = {way: choice.classes, shot: choice.pictures, "dataset": choice.dataset, "evaluate_every": often}
-        if choice.dataset in ROTATED:
+        if choice.dataset in ROTATED and "rotations" in flat(given):
             changes["rotations"] = False
         return learner_config, replaced(given, outer_steps=choice.outer_steps, meta_lr=choice.outer_lr, **changes)
 
@@ -248,10 +248,16 @@ def flat(config) -> dict[str, object]:
 
 
 def replaced(config, **values):
-    """Return a configuration with these fields changed, wherever inside it they stand; names that it does not have are passed over."""
+    """Return a configuration with these fields changed, wherever inside it they stand. Raises TypeError for a name it does not have."""
+    if unknown := values.keys() - flat(config).keys():
+        raise TypeError(f"{type(config).__name__} has no {', '.join(sorted(unknown))}; it has {', '.join(flat(config))}")
+    return _replaced(config, values)
+
+
+def _replaced(config, values: dict):
     changes = {field.name: values[field.name] for field in fields(config) if field.name in values}
     inside = {field.name: getattr(config, field.name) for field in fields(config) if is_dataclass(getattr(config, field.name))}
-    return replace(config, **changes, **{name: replaced(value, **values) for name, value in inside.items() if name not in changes})
+    return replace(config, **changes, **{name: _replaced(value, values) for name, value in inside.items()})
 
 
 def _validation_fields(config: TrainConfig) -> tuple[str, str, str]:

@@ -114,7 +114,7 @@ def _dropdown(description: str, options: list[tuple[str, str]]) -> widgets.Dropd
 
 def _number(kind: type, description: str, *, width: str = "250px") -> widgets.Widget:
     style = {"description_width": "140px"} if description else {}
-    return kind(description=description, style=style, layout=widgets.Layout(width=width), step=None)
+    return kind(description=description, style=style, layout=widgets.Layout(width=width))
 
 
 def _label(name: str) -> str:

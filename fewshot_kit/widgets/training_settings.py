@@ -41,7 +41,7 @@ class TrainingSettings(widgets.VBox):
             min=math.log10(LOWEST_RATE), max=math.log10(HIGHEST_RATE), step=0.05, description="outer learning rate",
             continuous_update=False, readout=False, style={"description_width": "140px"}, layout=widgets.Layout(width="334px"),
         )  # fmt: skip
-        self.notes = {name: widgets.HTML(layout=widgets.Layout(flex="1 1 260px", min_height="32px")) for name in self.controls}
+        self.notes = {name: widgets.HTML(layout=widgets.Layout(flex="1 1 260px", min_height="34px", max_height="34px", margin="0 0 0 8px")) for name in self.controls}
         super().__init__([self._row(name) for name in self.controls])
         self.show(session.choice)
         self.rate_slider.observe(self._on_rate_slider, "value")
@@ -85,7 +85,7 @@ class TrainingSettings(widgets.VBox):
                 ("var(--jp-error-color1, #b3261e)", f"⚠ {wrong}") if wrong else ("var(--jp-ui-font-color2, #616161)", self._note(name))
             )
             role = ' role="alert"' if wrong else ""
-            note.value = f'<span{role} style="color:{color};line-height:16px;display:inline-block">{html.escape(text)}</span>'
+            note.value = f'<span{role} style="color:{color};font-size:12px;line-height:15px;display:inline-block;padding-top:{3 if wrong else 8}px">{html.escape(text)}</span>'
         self._show_rate()
 
     def _note(self, name: str) -> str:

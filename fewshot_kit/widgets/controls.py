@@ -6,7 +6,9 @@ import math
 
 import ipywidgets as widgets
 import traitlets
+from matplotlib.figure import Figure
 
+from fewshot_kit import plots
 from fewshot_kit.learners.settings import Setting
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,10 @@ class Picture(widgets.Image):
 
     def show(self, png: bytes, text: str) -> None:
         self.value, self.tooltip = png, text
+
+    def show_figure(self, figure: Figure) -> None:
+        """Show a figure of `plots`, whose label says what is on it."""
+        self.show(plots.png(figure), figure.get_label())
 
 
 def styles() -> widgets.HTML:

@@ -21,9 +21,7 @@ class DataControls(widgets.VBox):
     A control that is set by `show` tells its new value too; to whoever has asked for that already it is nothing new.
     """
 
-    def __init__(
-        self, asked: Callable[[], Request], on_ask: Callable[..., None], on_open: Callable[[str], None], *, most_classes: int
-    ):
+    def __init__(self, asked: Callable[[], Request], on_ask: Callable[..., None], on_open: Callable[[str], None], *, most_classes: int):
         """Make them for what is `asked` at any time."""
         self._asked, self._on_ask, self._on_open, self._most_classes = asked, on_ask, on_open, most_classes
         self._images: ClassImages | None = None  # what was shown last

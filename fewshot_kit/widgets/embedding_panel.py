@@ -9,6 +9,7 @@ import numpy as np
 from fewshot_kit import plots
 from fewshot_kit.demo.projection import EmbeddingMap, Pool, episode_pool, get_tsne_ready, map_embedding
 from fewshot_kit.demo.session import DemoSession
+from fewshot_kit.plots.verdicts import UNDECIDED, answer_to, answers, verdict
 from fewshot_kit.widgets.controls import DESCRIPTION, Picture, int_slider, numbered, set_range
 from fewshot_kit.widgets.episode_panel import Check, EpisodePanel, Work
 
@@ -30,9 +31,8 @@ class EmbeddingPanel(EpisodePanel):
         self.map_image = Picture(width="100%", max_width="920px")
         self.map_image.add_class("fewshot-map-image")
         self._make_map_controls()
-        buttons = widgets.HBox([self.evaluate_button, self.stop_button])
         self._lay_out(
-            [self.data, self.notice, *self.setting_boxes, *self.map_controls, buttons, self.progress, self.result],
+            [self.data, self.notice, *self.setting_boxes, *self.map_controls, self.stop_button, self.evaluation],
             [self.status, self.map_image],
         )
         self._begin()
@@ -91,30 +91,25 @@ class EmbeddingPanel(EpisodePanel):
         self._list_wrong()
         self._draw_map()
 
-    def _answers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the queries are answered, and what they are."""
-        return self.map.probabilities[self.map.queries].argmax(1), self.map.pool.labels[self.map.queries]
+    def _is_wrong(self) -> np.ndarray:
+        """Say of each picture of the map whether it is a query that is answered wrong."""
+        pool = self.map.pool
+        found = answers(self.map.probabilities)
+        return (pool.roles == "query") & (found != pool.labels) & (found != UNDECIDED)
 
     def _list_wrong(self) -> None:
-        answers, labels = self._answers()
+        queries, is_wrong = self.map.queries, self._is_wrong()
         names = [
-            (f"query {i}: {plots.TAGS[answer]}, is {plots.TAGS[label]}", i)
-            for i, (answer, label) in enumerate(zip(answers.tolist(), labels.tolist(), strict=True))
-            if answer != label
+            (f"query {i}: {verdict(answer_to(self.map.probabilities[query]), int(self.map.pool.labels[query]))[0]}", i)
+            for i, query in enumerate(queries)
+            if is_wrong[query]
         ]
-        none = "no queries" if not len(labels) else f"{len(names)} of {len(labels)}: choose one" if names else "none"
+        none = "no queries" if not len(queries) else f"{len(names)} of {len(queries)}: choose one" if names else "none"
         self.wrong.options = [(none, None), *names]
         self.wrong.disabled = not names
 
     def _draw_map(self) -> None:
-        answers, labels = self._answers()
         with self._drawing:
-            arrays = self.map.arrays(asked=self.asked if len(labels) else None)
-            figure = plots.embedding_figure(centre_name=self.centre_name, wrong=self.map.queries[answers != labels], **arrays)
-            self.wrong.value = self.asked if self.asked in dict(self.wrong.options).values() else None
-            self.map_image.show(plots.png(figure), self._text(answers, labels))
-
-    def _text(self, answers: np.ndarray, labels: np.ndarray) -> str:
-        names = ", ".join(f"{plots.TAGS[i]} {name}" for i, name in enumerate(self.map.pool.class_names))
-        asked = f"; query {self.asked} is answered {plots.TAGS[answers[self.asked]]}, and is {plots.TAGS[labels[self.asked]]}"
-        return f"Map of {len(self.map.pool.labels)} pictures of {names}{asked if len(labels) else ''}; {self._verdict()}"
+            arrays = self.map.arrays(asked=self.asked if len(self.map.queries) else None)
+            self.map_image.show_figure(plots.embedding_figure(centre_name=self.centre_name, wrong=self._is_wrong(), **arrays))
+        self.wrong.value = self.asked if self.asked in [value for _, value in self.wrong.options] else None

@@ -13,18 +13,17 @@ import numpy as np
 from fewshot_kit import plots
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.demo.photographs import are_photographs, checkpoints_for_photographs
-from fewshot_kit.demo.request import FOLDER, Limits, Request, title
+from fewshot_kit.demo.request import Limits, Request, title
 from fewshot_kit.demo.session import DemoSession, Epoch, Learning
-from fewshot_kit.evaluate import Interval
 from fewshot_kit.learners.settings import CHOSEN
+from fewshot_kit.plots.verdicts import tally
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN, ClassPicker
 from fewshot_kit.widgets.controls import TEXT, StatusLine, counted, numbered, said, setting_slider, styles
 from fewshot_kit.widgets.data_controls import COUNTED, DataControls
+from fewshot_kit.widgets.evaluation import NO_QUERIES, EvaluationControls
 from fewshot_kit.widgets.own_picture import OwnPicture
 from fewshot_kit.widgets.worker import Worker
 
-EVALUATION_EPISODES = 200
-NO_QUERIES = "No queries: every picture is for learning from. Try a picture of your own below; to evaluate, set queries a class to 1 or more."
 Check = Callable[[], None]
 
 
@@ -65,8 +64,10 @@ class EpisodePanel(widgets.VBox):
         self.data = DataControls(lambda: self.requested, self.ask, self.load, most_classes=most_classes)
         self.picker = ClassPicker(session.dataset, self.choose, min(MAX_CHOSEN, session.learner.max_way or MAX_CHOSEN))
         self.own_picture = OwnPicture(self.classify)
+        self.evaluation = EvaluationControls(self.evaluate)
+        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
+        self.stop_button.on_click(lambda _: self.stop())
         self._make_sliders()
-        self._make_evaluation_controls()
 
     # The controls.
 
@@ -83,16 +84,6 @@ class EpisodePanel(widgets.VBox):
             slider.observe(lambda change, name=name: self._turn(name, change["new"]), "value")
         self.setting_boxes = [numbered(slider) for slider in self.sliders.values()]
 
-    def _make_evaluation_controls(self) -> None:
-        self.evaluate_button = widgets.Button(
-            description=f"Evaluate on {EVALUATION_EPISODES} episodes", layout=widgets.Layout(width="230px")
-        )
-        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.progress = widgets.IntProgress(max=EVALUATION_EPISODES, layout=widgets.Layout(flex="1 1 80px", width="auto", min_width="60px"))
-        self.result = widgets.HTML()
-        self.evaluate_button.on_click(lambda _: self.evaluate())
-        self.stop_button.on_click(lambda _: self.stop())
-
     def _lay_out(self, controls: list[widgets.Widget], result: list[widgets.Widget]) -> None:
         """Put the controls beside the result where there is room, above it where there is not; folded, what takes the whole width."""
         left = widgets.VBox(controls, layout=widgets.Layout(flex="1 1 380px", max_width="560px", width="auto"))
@@ -101,8 +92,8 @@ class EpisodePanel(widgets.VBox):
         columns.add_class("fewshot-columns")
         folded = [(self.picker, "Choose the classes by hand"), (self.own_picture, "Try a picture of your own")]
         self.children = [styles(), columns, *(widgets.Accordion([part], titles=(name,)) for part, name in folded)]
-        for name in ("status", "notice", "result"):
-            getattr(self, name).add_class(f"fewshot-{name}")  # by which styles and tests find them in the page
+        self.status.add_class("fewshot-status")
+        self.notice.add_class("fewshot-notice")
 
     def _begin(self) -> None:
         """Show the first learning: here, so that an error is the caller's, and only then listen to the controls."""
@@ -197,9 +188,8 @@ class EpisodePanel(widgets.VBox):
         """Show what was learned, all of it or as far as it came."""
         work = replace(work, drawn=self._end(work, check))
         self.shown, self.running = work, None
-        self.stop_button.disabled, self.progress.value, self.result.value = True, 0, ""  # they were of something else
-        if not work.request.n_query:
-            self.result.value = f'<span style="color:{TEXT}">{NO_QUERIES}</span>'
+        self.stop_button.disabled = True
+        self.evaluation.reset(work.request.n_query)
         self._draw()
         notes = "".join(f"<b>{html.escape(note)}</b>. " for note in work.notes)
         self.status.say(f"{notes}{self._where()}: {text}{self._at(work.request)}; {self._verdict()}")
@@ -245,34 +235,20 @@ class EpisodePanel(widgets.VBox):
                 self.sliders[name].value = value
             self.picker.show(work.images)
             self.notice.value, self.notice.layout.display = work.warning, "" if work.warning else "none"
-            self.evaluate_button.disabled, self.evaluate_button.tooltip = not request.n_query, "" if request.n_query else NO_QUERIES
 
     def _evaluate(self, check: Check) -> None:
         if self.running is not None or self.requested is not self.shown.request:  # what is measured must be what is on show
             self._serve(check)
         check()
-        request, values = self.shown.request, self.shown.request.values()
+        request = self.shown.request
         if not request.n_query:
             self.status.say(NO_QUERIES)
             return
-        self.stop_button.disabled, self.progress.value = False, 0
-
-        def show(done: int, accuracy: Interval) -> None:
-            check()
-            self.progress.value = done
-            self.result.value = f'<span style="color:{TEXT}">{accuracy.percent()} after {done} episodes</span>'
-
+        self.stop_button.disabled = False
         try:
-            result = self.session.evaluate(EVALUATION_EPISODES, values, on_progress=show)
-            baseline = self.session.evaluate_baseline(EVALUATION_EPISODES, on_progress=lambda done, accuracy: check())
-            check()
+            self.evaluation.measure(self.session, request.values(), f"{self._where()}{self._at(request)}", check)
         finally:
             self.stop_button.disabled = True
-        self.result.value = (
-            f'<span style="color:{TEXT}"><b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, '
-            f"{self._where()}{self._at(request)}, inductive, seed {result.seed}). "
-            f"Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %.</span>"
-        )
 
     # What a subclass does. No abstract methods: a widget's metaclass is that of traitlets, which enforces none.
 
@@ -314,10 +290,9 @@ class EpisodePanel(widgets.VBox):
 
     def _verdict(self) -> str:
         learning = self.shown.learning
-        n = len(learning.episode.query)
-        if not n:
-            return "no queries to answer: try a picture of your own below"
-        return f"{round(learning.accuracy * n)} of {counted(n, 'queries')} right ({100 * learning.accuracy:.0f} %)"
+        if not len(learning.episode.query):
+            return "no queries to answer"
+        return f"queries: {tally(learning.epochs[-1].probabilities.numpy(), learning.episode.query.labels.numpy())}"
 
     @staticmethod
     def _source(request: Request) -> tuple[str, int]:

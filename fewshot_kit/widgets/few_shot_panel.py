@@ -10,7 +10,7 @@ from fewshot_kit import plots
 from fewshot_kit.data.episodes import Episode
 from fewshot_kit.demo.session import DemoSession, Epoch
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN
-from fewshot_kit.widgets.controls import TEXT, Picture, counted, int_slider, numbered, set_range
+from fewshot_kit.widgets.controls import TEXT, Picture, int_slider, numbered, set_range
 from fewshot_kit.widgets.episode_panel import Check, EpisodePanel, Work
 
 FRAME_SECONDS = 0.12  # at least, between two pictures of a learning under way: drawing must not slow the learning down
@@ -39,9 +39,8 @@ class FewShotPanel(EpisodePanel):
         self.support_image.add_class("fewshot-support-image")
         self.learning_image.add_class("fewshot-learning-image")
         buttons = widgets.HBox([self.learn_button, self.stop_button])
-        evaluation = widgets.HBox([self.evaluate_button, self.progress])
         self._lay_out(
-            [self.data, self.notice, *self.setting_boxes, buttons, evaluation, self.result],
+            [self.data, self.notice, *self.setting_boxes, buttons, self.evaluation],
             [self.status, heading, support, self.look_back_row, learning],
         )
         self._begin()
@@ -69,10 +68,7 @@ class FewShotPanel(EpisodePanel):
         if work.drawn is None and self._framed is not None and self._framed[0] is episode:
             return self._framed[1]
         support, query = episode.support, episode.query
-        names = ", ".join(f"{plots.TAGS[i]} {name}" for i, name in enumerate(support.class_names))
-        text = f"The support: {counted(work.request.n_shot, 'pictures')} of each of {len(support.class_names)} classes: {names}"
-        picture = plots.png(plots.support_figure(support.images.numpy(), support.labels.numpy(), support.class_names))
-        self.support_image.show(picture, text)
+        self.support_image.show_figure(plots.support_figure(support.images.numpy(), support.labels.numpy(), support.class_names))
         drawn = work.drawn or plots.LearningPicture(query.images.numpy(), query.labels.numpy(), query.n_way)
         self._framed = episode, drawn
         return drawn
@@ -108,9 +104,9 @@ class FewShotPanel(EpisodePanel):
     def _draw_page(self) -> None:
         epoch, picture = self.shown.learning.epochs[self.epoch], self.shown.drawn
         n_steps = self.shown.request.values().get("inner_steps", len(self.shown.learning.epochs) - 1)
-        text = f"After {counted(epoch.step, 'epochs')}: loss {epoch.support_losses[-1]:.3g} on the support; {self._verdict(epoch)}"
+        losses, probabilities, labels = epoch.support_losses, epoch.probabilities.numpy(), self.shown.learning.episode.query.labels.numpy()
         with self._drawing:
-            png = picture.draw(epoch.support_losses, epoch.probabilities.numpy(), n_steps, page=self.page)
-            self.learning_image.show(png, text)
+            png = picture.draw(losses, probabilities, n_steps, page=self.page)
+            self.learning_image.show(png, plots.learning_text(losses, probabilities, labels))
         self.page_label.value = f"queries, page {self.page + 1} of {picture.n_pages}"
         self.pages.layout.visibility = "visible" if picture.n_pages > 1 else "hidden"

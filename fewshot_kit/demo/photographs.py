@@ -12,10 +12,10 @@ from fewshot_kit.demo.request import FOLDER
 from fewshot_kit.training.checkpoints import list_checkpoints, load_checkpoint
 
 PHOTOGRAPHS = ("cifar_fs", "grocery_store", "grocery_store_images")
-LOOKED_AT = 9  # pictures of a folder
+LOOKED_AT = 12  # pictures of a folder
 SIDE = 48  # in pixels, to which they are shrunk first
 COLOURED = 24  # how far the channels of a pixel are apart, beyond those of the picture's ground: paper under a lamp is yellow
-SHARE = 0.15  # of the pixels: an ink drawing in colours has fewer
+SHARE = 0.12  # of the pixels: an ink drawing in colours has fewer
 
 
 def are_photographs(dataset: str) -> bool:

@@ -14,16 +14,15 @@ from fewshot_kit.learners.settings import Setting
 logger = logging.getLogger(__name__)
 
 TEXT = "var(--jp-ui-font-color1)"
-# The theme's red, drawn towards its text colour: by itself it has less than 4.5 : 1 on the ground of the dark theme.
-ALARM = "color-mix(in srgb, var(--jp-error-color1) 62%, var(--jp-ui-font-color0))"
+# The theme's red, drawn a little towards its text: small letters need 4.5 : 1 on the ground of either theme.
+ALARM = "color-mix(in srgb, var(--jp-error-color1) 80%, var(--jp-ui-font-color0))"
 DESCRIPTION = "140px"
 STYLE = """<style>
-.fewshot-columns > * { min-width: min(100%, 380px) }
+.fewshot-columns > *, .fewshot-groups > * { min-width: min(100%, 380px) }
 .fewshot-picture { background: white; border-radius: 3px }
 .fewshot-picture-box { background: white; border: 1px solid var(--jp-border-color2); border-radius: 3px }
-.fewshot-status { line-height: 1.35 }
-.fewshot-notice .widget-html-content { border-left: 4px solid var(--jp-warn-color1); padding: 2px 0 2px 10px; line-height: 1.35 }
-.fewshot-status .widget-html-content, .fewshot-notice .widget-html-content, .fewshot-result .widget-html-content { white-space: normal }
+.widget-html.fewshot-text > .widget-html-content { line-height: 1.4; white-space: normal; padding: 4px 0; overflow-wrap: anywhere }
+.widget-html.fewshot-notice > .widget-html-content { border-left: 4px solid var(--jp-warn-color1); padding: 0 0 0 10px }
 .fewshot-numbered { position: relative }
 /* While a slider is dragged nothing is learned, but its readout runs along in the place of the number box. */
 .fewshot-numbered .widget-readout { display: none; position: absolute; right: 2px; top: 2px; z-index: 2; width: 72px; height: 28px;
@@ -45,13 +44,20 @@ class StatusLine(widgets.HTML):
         self.value = f'<span role="alert" style="color:{ALARM}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
 
 
+def text(**layout: str) -> widgets.HTML:
+    """Return an empty line of text, that grows with what it says."""
+    line = widgets.HTML(layout=widgets.Layout(width="auto", **layout))
+    line.add_class("fewshot-text")
+    return line
+
+
 class Picture(widgets.Image):
     """A PNG with a text for whoever cannot see it: its title in the page, since ipywidgets has no `alt`."""
 
     description = traitlets.Unicode("").tag(sync=True)  # the page sets a title only beside an empty description
 
     def __init__(self, **layout: str):
-        super().__init__(format="png", layout=widgets.Layout(max_width="100%", height="auto", **layout))
+        super().__init__(format="png", layout=widgets.Layout(**{"max_width": "100%", "height": "auto", **layout}))
         self.add_class("fewshot-picture")
 
     def show(self, png: bytes, text: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import dataset_names, is_available
 from fewshot_kit.demo.request import FOLDER, MOST_PICTURES, Limits, Request, title
-from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, counted, int_slider, numbered, set_range
+from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, counted, int_slider, numbered, set_range, text
 
 OWN_FOLDER = "own folder …"
 COUNTED = ("n_way", "n_shot", "n_query", "seed")
@@ -25,19 +25,20 @@ class DataControls(widgets.VBox):
         """Make them for what is `asked` at any time."""
         self._asked, self._on_ask, self._on_open, self._most_classes = asked, on_ask, on_open, most_classes
         self._images: ClassImages | None = None  # what was shown last
-        request, wide = asked(), widgets.Layout(width="100%")
-        self._make_choices(wide)
+        request = asked()
+        self._make_choices()
         self._make_numbers(request)
         sliders = [numbered(slider) for slider in (self.n_way, self.n_shot, self.n_query)]
-        rows = [widgets.HBox(pair, layout=wide) for pair in ([self.folder, self.open_button], [self.seed, self.sample_button])]
-        super().__init__([self.dataset, rows[0], self.in_force, *sliders, rows[1]], layout=wide)
+        pairs = [self.dataset], [self.folder, self.open_button], [self.seed, self.sample_button]
+        rows = [widgets.HBox(pair, layout=widgets.Layout(width="100%")) for pair in pairs]
+        super().__init__([*rows[:2], self.in_force, *sliders, rows[2]], layout=widgets.Layout(width="auto", flex="1 1 380px"))
 
-    def _make_choices(self, wide: widgets.Layout) -> None:
+    def _make_choices(self) -> None:
         options = [(name if is_available(name) else f"{name} (download)", name) for name in dataset_names()]
-        self.dataset = widgets.Dropdown(options=[*options, (OWN_FOLDER, OWN_FOLDER)], description="data set", layout=wide)
-        self.folder = widgets.Text(placeholder="folder or .zip with one sub-folder a class", description="your own folder")
+        self.dataset = widgets.Dropdown(options=[*options, (OWN_FOLDER, OWN_FOLDER)], description="data set")
+        self.folder = widgets.Text(placeholder="folder or .zip of sub-folders", description="your own folder")
         self.open_button = widgets.Button(description="Open", layout=widgets.Layout(width="72px", flex="0 0 auto"))
-        self.in_force = widgets.HTML(layout=widgets.Layout(margin=f"0 0 0 calc({DESCRIPTION} + 8px)"))
+        self.in_force = text(min_height="46px", margin=f"0 0 0 calc({DESCRIPTION} + 8px)")
 
     def _make_numbers(self, request: Request) -> None:
         self.n_way = int_slider(request.n_way, 2, max(self._most_classes, request.n_way), "classes (way)")
@@ -48,7 +49,6 @@ class DataControls(widgets.VBox):
         self.sample_button.layout.flex = "0 0 auto"
         for control in (self.dataset, self.folder, self.seed):
             control.style = {"description_width": DESCRIPTION}
-        for control in (self.folder, self.seed):
             control.layout = widgets.Layout(flex="1 1 auto", width="auto", min_width="0")
 
     def watch(self) -> None:

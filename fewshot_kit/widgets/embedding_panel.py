@@ -13,6 +13,7 @@ from fewshot_kit.plots.verdicts import UNDECIDED, answer_to, answers, verdict
 from fewshot_kit.widgets.controls import DESCRIPTION, Picture, int_slider, numbered, set_range
 from fewshot_kit.widgets.episode_panel import Check, EpisodePanel, Work
 
+LEAST_WIDTH = "640px"  # of the picture of 920: below, its letters could not be read, and it scrolls
 MOST_CLASSES = 20
 METHODS = (("PCA", "pca"), ("t-SNE", "tsne"))
 
@@ -28,12 +29,12 @@ class EmbeddingPanel(EpisodePanel):
         self._maps: dict[str, EmbeddingMap] = {}  # the last one of each method
         self._drawing = threading.Lock()
         self.asked = 0  # the query that the picture is about
-        self.map_image = Picture(width="100%", max_width="920px")
+        self.map_image = Picture(flex="0 0 auto", min_width=LEAST_WIDTH)
         self.map_image.add_class("fewshot-map-image")
         self._make_map_controls()
         self._lay_out(
-            [self.data, self.notice, *self.setting_boxes, *self.map_controls, self.stop_button, self.evaluation],
-            [self.status, self.map_image],
+            [*self.setting_boxes, *self.map_controls, self.stop_button],
+            [widgets.VBox([self.map_image], layout=widgets.Layout(width="100%", overflow="auto"))],
         )
         self._begin()
         get_tsne_ready()

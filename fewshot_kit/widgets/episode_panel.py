@@ -18,7 +18,7 @@ from fewshot_kit.demo.session import DemoSession, Epoch, Learning
 from fewshot_kit.learners.settings import CHOSEN
 from fewshot_kit.plots.verdicts import tally
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN, ClassPicker
-from fewshot_kit.widgets.controls import TEXT, StatusLine, counted, numbered, said, setting_slider, styles
+from fewshot_kit.widgets.controls import TEXT, StatusLine, counted, numbered, said, setting_slider, styles, text
 from fewshot_kit.widgets.data_controls import COUNTED, DataControls
 from fewshot_kit.widgets.evaluation import NO_QUERIES, EvaluationControls
 from fewshot_kit.widgets.own_picture import OwnPicture
@@ -60,7 +60,7 @@ class EpisodePanel(widgets.VBox):
         self.shown: Work | None = None  # None only until the first learning is done
         self._lock = threading.RLock()  # held while `requested` changes, and while controls are set from it
         self.worker = Worker(self._on_error)
-        self.status, self.notice = StatusLine(layout=widgets.Layout(min_height="40px")), widgets.HTML(layout=widgets.Layout(display="none"))
+        self.status, self.notice = StatusLine(layout=widgets.Layout(min_height="48px", width="auto")), text(display="none")
         self.data = DataControls(lambda: self.requested, self.ask, self.load, most_classes=most_classes)
         self.picker = ClassPicker(session.dataset, self.choose, min(MAX_CHOSEN, session.learner.max_way or MAX_CHOSEN))
         self.own_picture = OwnPicture(self.classify)
@@ -86,13 +86,17 @@ class EpisodePanel(widgets.VBox):
 
     def _lay_out(self, controls: list[widgets.Widget], result: list[widgets.Widget]) -> None:
         """Put the controls beside the result where there is room, above it where there is not; folded, what takes the whole width."""
-        left = widgets.VBox(controls, layout=widgets.Layout(flex="1 1 380px", max_width="560px", width="auto"))
-        right = widgets.VBox(result, layout=widgets.Layout(flex="3 1 680px", max_width="940px", width="auto"))
+        group = widgets.VBox([self.notice, *controls, self.evaluation], layout=widgets.Layout(flex="1 1 380px", width="auto"))
+        gaps = {"flex_flow": "row wrap", "grid_gap": "0 20px", "align_content": "flex-start"}
+        left = widgets.HBox([self.data, group], layout=widgets.Layout(flex="1 1 380px", width="auto", **gaps))
+        left.add_class("fewshot-groups")
+        right = widgets.VBox([self.status, *result], layout=widgets.Layout(flex="3 1 680px", max_width="940px", width="auto"))
         columns = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px 20px", width="100%"))
         columns.add_class("fewshot-columns")
         folded = [(self.picker, "Choose the classes by hand"), (self.own_picture, "Try a picture of your own")]
         self.children = [styles(), columns, *(widgets.Accordion([part], titles=(name,)) for part, name in folded)]
         self.status.add_class("fewshot-status")
+        self.status.add_class("fewshot-text")
         self.notice.add_class("fewshot-notice")
 
     def _begin(self) -> None:

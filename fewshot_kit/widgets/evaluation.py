@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.evaluate import Interval
-from fewshot_kit.widgets.controls import TEXT
+from fewshot_kit.widgets.controls import TEXT, text
 
 EPISODES = 200
 NO_QUERIES = "No queries to answer: try a picture of your own below. To evaluate, set “queries a class” to 1 or more."
@@ -19,7 +19,7 @@ class EvaluationControls(widgets.VBox):
         self.button = widgets.Button(description=f"Evaluate on {EPISODES} episodes", layout=widgets.Layout(width="230px", flex="0 0 auto"))
         self.button.on_click(lambda _: on_evaluate())
         self.progress = widgets.IntProgress(max=EPISODES, layout=widgets.Layout(flex="1 1 60px", width="auto", min_width="40px"))
-        self.result = widgets.HTML()
+        self.result = text()
         self.result.add_class("fewshot-result")
         row = widgets.HBox([self.button, self.progress], layout=widgets.Layout(width="100%"))
         super().__init__([row, self.result], layout=widgets.Layout(width="100%"))

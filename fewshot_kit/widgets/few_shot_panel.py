@@ -14,6 +14,7 @@ from fewshot_kit.widgets.controls import TEXT, Picture, int_slider, numbered, se
 from fewshot_kit.widgets.episode_panel import Check, EpisodePanel, Work
 
 FRAME_SECONDS = 0.12  # at least, between two pictures of a learning under way: drawing must not slow the learning down
+LEAST_WIDTH = "640px"  # of a picture of 920: below, its letters could not be read, and it scrolls
 
 
 class FewShotPanel(EpisodePanel):
@@ -28,21 +29,18 @@ class FewShotPanel(EpisodePanel):
         self._drawing = threading.Lock()  # the worker draws a learning under way, and the kernel's thread a look back
         self._drawn_at = 0.0
         self.epoch, self.page = 0, 0  # what the learning's picture shows
-        self.support_image, self.learning_image = Picture(flex="0 0 auto"), Picture()
+        self.support_image, self.learning_image = (Picture(flex="0 0 auto", min_width=LEAST_WIDTH) for _ in range(2))
         self.learn_button = widgets.Button(description="Learn", button_style="success", icon="play")
         self.learn_button.on_click(self._learn_pressed)
         self._make_look_back()
         heading = widgets.HTML(f'<span style="color:{TEXT}"><b>Support</b>, all it learns from:</span>')
         support = widgets.VBox([self.support_image], layout=widgets.Layout(height="190px", width="100%", overflow="auto"))
-        learning = widgets.VBox([self.learning_image], layout=widgets.Layout(min_height="340px", width="100%"))
+        learning = widgets.VBox([self.learning_image], layout=widgets.Layout(min_height="340px", width="100%", overflow="auto"))
         support.add_class("fewshot-picture-box")
         self.support_image.add_class("fewshot-support-image")
         self.learning_image.add_class("fewshot-learning-image")
         buttons = widgets.HBox([self.learn_button, self.stop_button])
-        self._lay_out(
-            [self.data, self.notice, *self.setting_boxes, buttons, self.evaluation],
-            [self.status, heading, support, self.look_back_row, learning],
-        )
+        self._lay_out([*self.setting_boxes, buttons], [heading, support, self.look_back_row, learning])
         self._begin()
 
     def _make_look_back(self) -> None:

@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image, ImageDraw
 
-from fewshot_kit.plots.basics import INK, PALE, RIGHT, TAGS, WRONG, shorten
-from fewshot_kit.plots.tiles import color_of, is_hollow, picture_of, tile
+from fewshot_kit.plots.basics import INK, PALE, TAGS, shorten
+from fewshot_kit.plots.texts import embedding_text
+from fewshot_kit.plots.tiles import color_of, is_hollow, picture_of, tile, wrong_badge
+from fewshot_kit.plots.verdicts import answer_to, verdict
 
 MAP = (10, 26, 570, 526)  # left, top, width, height of the map in the large picture, in pixels from the upper left corner
 TABLE = 600  # left of what stands beside it
@@ -37,6 +39,7 @@ class _Scene:
     asked: int | None = None  # the image whose distances are shown
     distances: np.ndarray | None = None  # (n_way, k), its distances
     probabilities: np.ndarray | None = None  # (n_way,), its probabilities
+    wrong: np.ndarray | None = None  # (n,), bool: the queries that are answered wrong
 
     @property
     def nearest(self) -> tuple[int, int]:
@@ -49,15 +52,16 @@ def embedding_figure(*, centre_name: str = "prototype", **arrays) -> Figure:
 
     images (n, channels, height, width), labels (n,), roles (n,) of "support", "query" and "other", places (n, 2), centres (n_way, k, 2),
     class_names, window ((x, x), (y, y)): what to show; note: how the places came about. For a query: asked, its index, with distances
-    (n_way, k) and probabilities (n_way,).
+    (n_way, k) and probabilities (n_way,). wrong (n,), bool: which queries are answered wrong, to be marked.
     """
     scene = _Scene(**arrays)
     figure = Figure(figsize=(9.2, 5.6), dpi=100)
+    figure.set_label(embedding_text(**arrays))
     below, above = _layers(figure)
     _draw_map(figure, below, above, scene, MAP, size=_image_size(scene, MAP))
     above.text(MAP[0], 14, _headline(scene), fontsize=9, va="center")
     bottom = _draw_table(figure, above, scene)
-    _draw_key(above, max(bottom + 10, 480), centre_name, scene)
+    _draw_key(figure, above, max(bottom + 8, 470), centre_name, scene)
     return figure
 
 
@@ -65,13 +69,15 @@ def moments_figure(moments: Sequence[tuple[str, dict]], *, spokes: bool = True) 
     """Draw maps of the same images side by side: (title, what `embedding_figure` takes). Spokes join images to their nearest own centre."""
     columns, side = min(len(moments), 3), 300
     rows, names = -(-len(moments) // columns), moments[0][1]["class_names"]
+    label = f"{len(moments)} maps of the same pictures: {'; '.join(title for title, _ in moments)}"
     legend = 20 * -(-len(names) // 4) + 8
     width, height = columns * (side + 10) + 10, rows * (side + 26) + legend
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    figure.set_label(label)
     below, above = _layers(figure)
     for i, (title, arrays) in enumerate(moments):
         box = (10 + i % columns * (side + 10), 24 + i // columns * (side + 26), side, side)
-        scene = replace(_Scene(**arrays), roles=np.full(len(arrays["labels"]), "query"))  # all alike
+        scene = replace(_Scene(**arrays), roles=np.full(len(arrays["labels"]), "query"), wrong=None)  # all alike
         if spokes:
             _draw_spokes(below, scene, box)
         _draw_map(figure, below, above, scene, box, size=_image_size(scene, box))
@@ -201,12 +207,23 @@ def _raster(scene: _Scene, places: np.ndarray, size: tuple[int, int], side: int,
     """Return the images at their places (n, 2) on a transparent ground, those that matter on top; or only the one asked about."""
     canvas = Image.new("RGBA", size, (255, 255, 255, 0))
     order = {"other": 0, "query": 1, "support": 2}
+    badges = []  # put on last: no picture may hide one
     for i in [scene.asked] if asked else sorted(range(len(places)), key=lambda i: order[scene.roles[i]]):
         role = "asked" if asked else scene.roles[i]
         picture = tile(scene.images[i], round(side * SCALE[role]), int(scene.labels[i]), role)
         corner = [round(float(place) - length / 2) for place, length in zip(places[i], picture.size, strict=True)]
         corner = [int(np.clip(value, 0, most - length)) for value, most, length in zip(corner, size, picture.size, strict=True)]
         canvas.alpha_composite(picture, tuple(corner))
+        if scene.wrong is not None and scene.wrong[i]:
+            badge = wrong_badge(max(11, min(15, round(0.45 * side))))
+            badges.append(
+                (
+                    badge,
+                    tuple(min(start + length, most) - badge.width for start, length, most in zip(corner, picture.size, size, strict=True)),
+                )
+            )
+    for badge, corner in badges:
+        canvas.alpha_composite(badge, corner)
     return np.asarray(canvas)
 
 
@@ -223,7 +240,7 @@ def _draw_table(figure: Figure, axes: Axes, scene: _Scene) -> float:
     n_way, top = len(scene.class_names), 26.0
     if scene.asked is not None:
         top = _draw_asked(figure, axes, scene)
-    step = min(24, (470 - top) / n_way)
+    step = min(24, (462 - top) / n_way)
     for label, name in enumerate(scene.class_names):
         y = top + step * (label + 0.5)
         _badge(axes, TABLE + 10, y, label, size=8 if step > 20 else 6.5)
@@ -242,35 +259,37 @@ def _draw_row(axes: Axes, y: float, step: float, scene: _Scene, label: int) -> N
 
 
 def _draw_asked(figure: Figure, axes: Axes, scene: _Scene) -> float:
-    truth, answer = int(scene.labels[scene.asked]), int(scene.probabilities.argmax())
+    text, color = verdict(answer_to(scene.probabilities), int(scene.labels[scene.asked]))
     picture = Image.new("RGB", (48, 48), "white")
     ink = picture_of(scene.images[scene.asked], 46, "#111827")
     picture.paste(ink, (1, 1), ink)
     ImageDraw.Draw(picture).rectangle((0, 0, 47, 47), outline="#111827", width=2)
     figure.figimage(np.asarray(picture), TABLE, figure.get_size_inches()[1] * figure.dpi - 26 - 48, origin="upper", zorder=2)
-    verdict = f"✓ right: {TAGS[answer]}" if answer == truth else f"✗ wrong: {TAGS[answer]}, is {TAGS[truth]}"
     axes.text(TABLE + 60, 40, "the query asked about (?)", fontsize=8.5, va="center")
-    axes.text(TABLE + 60, 60, verdict, fontsize=9, va="center", weight="bold", color=RIGHT if answer == truth else WRONG)
+    axes.text(TABLE + 60, 60, text, fontsize=9, va="center", weight="bold", color=color)
     for x, text, side in ((168, "distance", "right"), (185, "probability", "left")):
         axes.text(TABLE + x, 92, text, fontsize=SMALL, ha=side, va="center", color="#4b5563")
     return 102.0
 
 
-def _draw_key(axes: Axes, top: float, centre_name: str, scene: _Scene) -> None:
-    """Say what frames and rings mean."""
-    roles = [("thick frame: support", 3), ("thin frame: query", 1), ("faint: others of the class", 0)][: 2 + ("other" in scene.roles)]
-    for i, (text, border) in enumerate(roles):
-        x, y = TABLE + 10 + 155 * (i % 2), top + 10 + 24 * (i // 2)
+def _draw_key(figure: Figure, axes: Axes, top: float, centre_name: str, scene: _Scene) -> None:
+    """Say what frames, rings and badges mean."""
+    frames = [("thick frame: support", 3), ("thin frame: query", 1), ("faint: others of the class", 0)][: 2 + ("other" in scene.roles)]
+    texts = [*(text for text, _ in frames), f"ring: {centre_name}", *(["query answered wrong"] if scene.wrong is not None else [])]
+    places = [(TABLE + 10 + 155 * (i % 2), top + 10 + 21 * (i // 2)) for i in range(len(texts))]
+    for (x, y), text in zip(places, texts, strict=True):
+        axes.text(x + 14, y, text, fontsize=SMALL, va="center")
+    for (x, y), (_, border) in zip(places, frames, strict=False):
         if border:
             axes.plot(x, y, "s", markersize=9, markerfacecolor="white", markeredgecolor="#374151", markeredgewidth=border * 0.8)
         else:
             axes.text(x, y, "a", fontsize=10, color="#9ca3af", ha="center", va="center")
-        axes.text(x + 14, y, text, fontsize=SMALL, va="center")
-    x, y = (TABLE + 10 + 155 * (len(roles) % 2), top + 10 + 24 * (len(roles) // 2))
-    axes.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="#374151", markeredgewidth=2)
-    axes.text(x + 14, y, f"ring: {centre_name}", fontsize=SMALL, va="center")
+    axes.plot(*places[len(frames)], "o", markersize=11, markerfacecolor="none", markeredgecolor="#374151", markeredgewidth=2)
+    if scene.wrong is not None:
+        badge, (x, y) = wrong_badge(13), places[-1]
+        figure.figimage(np.asarray(badge), x - 6, figure.bbox.height - y - 7, origin="upper", zorder=2)
     if scene.asked is not None:
-        axes.text(TABLE, top + 57, "distances: between all features, not only two", fontsize=SMALL, va="center", color="#4b5563")
+        axes.text(TABLE, top + 76, "distances: between all features, not only two", fontsize=SMALL, va="center", color="#4b5563")
 
 
 def _number(value: float) -> str:

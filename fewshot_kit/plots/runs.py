@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from fewshot_kit.plots.basics import shorten
+from fewshot_kit.plots.texts import curves_text
 
 # Told apart by the colour-blind (Okabe and Ito 2008; without their yellow, too pale on white, and with a gray and a wine red), and by
 # the marker: as many of the one as of the other.
@@ -44,8 +45,9 @@ def curves_figure(runs: Runs, n_steps: int | None = None) -> Figure:
     _frame(loss, last_step, _loss_limits(runs))
     _frame(accuracy, last_step, _limits(runs, _accuracies, 10))
     if runs:
-        handles = [Line2D([], [], **style, label=f"{shorten(name, 28)}: {best_text(curves)}") for name, curves, style in _styled(runs)]
+        handles = [Line2D([], [], **style, label=f"{shorten(name, 28)}: {_best(curves)}") for name, curves, style in _styled(runs)]
         figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.3 / 9.2, 0), ncols=2, **_LEGEND)
+    figure.set_label(curves_text(runs))
     return figure
 
 
@@ -73,6 +75,7 @@ def comparison_figure(
     if is_loss and log and runs:
         _log_scale(axes, runs, with_training)
     _who_is_who(figure, _styled(runs, places), _kinds() if is_loss and with_training else [])
+    figure.set_label(curves_text(runs))
     return figure
 
 
@@ -98,7 +101,7 @@ def _kinds() -> list[Line2D]:
 
 
 def _who_is_who(figure: Figure, styled: list[tuple[str, Curves, dict]], kinds: list[Line2D]) -> None:
-    handles = [Line2D([], [], **style, label=f"{shorten(name, 40)}\n{best_text(curves)}") for name, curves, style in styled]
+    handles = [Line2D([], [], **style, label=f"{shorten(name, 40)}\n{_best(curves)}") for name, curves, style in styled]
     place = {"loc": "upper left", "bbox_to_anchor": (6.0 / 9.2, 4.15 / 4.5)}
     if handles:
         figure.legend(handles=handles, **place, labelspacing=0.6, **_LEGEND)
@@ -188,7 +191,7 @@ def _limits(runs: Runs, values: Callable[[Curves], Iterator[np.ndarray]], grain:
     return grain * low, grain * max(high, low + 1)
 
 
-def best_text(curves: Curves) -> str:
+def _best(curves: Curves) -> str:
     """Say what the best validation was."""
     if not np.isfinite(curves["val_accuracy"]).any():
         return "no validation yet"

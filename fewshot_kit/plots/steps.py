@@ -1,22 +1,17 @@
 """Pictures of the inner loop, step by step: the queries' probabilities, the layers that move, the accuracy, the rates they learn at."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, show_image, spread_over_classes
+from fewshot_kit.plots.verdicts import answer_to, bar_colors, mark, tally
 
 MAX_STEPS_SHOWN = 8
-GUESS = 1e-6  # probabilities that differ by less are equal: nothing is learned yet, and which is the largest says nothing
 BARS = 0.86  # of a row's height; the rest keeps the rows apart
-CURVE_COLORS = (INK, "#b35900", "#6a4c93", "#2a7f76")
-LEVEL_STYLES = ((0, (1, 2)), (0, (6, 3)), (0, (3, 3, 1, 3)))
-LINE_STYLES = ("-", "--", "-.", ":")  # beside the colours: a curve is told apart without them too
 
 
 def steps_figure(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
@@ -26,15 +21,16 @@ def steps_figure(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarr
     """
     shown, n_way = spread_over_classes(labels, MAX_QUERIES_SHOWN), probabilities.shape[2]
     steps = np.unique(np.linspace(0, len(probabilities) - 1, min(len(probabilities), MAX_STEPS_SHOWN)).round().astype(int))
-    row_height, column_width = 0.3 + 0.075 * n_way, 0.78  # inches
-    width, height = max(1.5 + column_width * len(shown), 3.6), 1.15 + row_height * len(steps)
+    row_height, column_width = max(0.3 + 0.075 * n_way, 0.52), 0.78  # inches
+    width, height = max(1.75 + column_width * len(shown), 3.6), 1.15 + row_height * len(steps)
     figure = Figure(figsize=(width, height), dpi=100)
+    figure.set_label(f"Queries step by step: before, {tally(probabilities[0], labels)}; at the end, {tally(probabilities[-1], labels)}")
     for column, query in enumerate(shown):
-        picture = figure.add_axes(((1.4 + column_width * column) / width, 1 - 0.98 / height, 0.7 / width, 0.7 / height))
+        picture = figure.add_axes(((1.65 + column_width * column) / width, 1 - 0.98 / height, 0.7 / width, 0.7 / height))
         show_image(picture, images[query])
         picture.set_title(f"is {TAGS[labels[query]]}", fontsize=8.5, pad=3)
     # One axes for all the bars, a query wide and a step high: an axes for each would take seconds.
-    axes = figure.add_axes((1.4 / width, 0.05 / height, column_width * len(shown) / width, row_height * len(steps) / height))
+    axes = figure.add_axes((1.65 / width, 0.05 / height, column_width * len(shown) / width, row_height * len(steps) / height))
     axes.set(xlim=(0, len(shown)), ylim=(len(steps), 0))
     axes.set_axis_off()
     for row, step in enumerate(steps):
@@ -49,24 +45,22 @@ def _places(row: int, n_way: int) -> np.ndarray:
 
 
 def _head_row(axes: Axes, row: int, step: int, probabilities: np.ndarray, labels: np.ndarray) -> None:
-    n_right, n_way = int((probabilities.argmax(1) == labels).sum()), probabilities.shape[1]
-    verdict = "a guess" if np.ptp(probabilities) < GUESS else f"{n_right} of {len(labels)} right"
-    head = "before" if step == 0 else f"step {step}"
-    axes.text(-0.25, row + BARS / 2, f"{head}\n{verdict}", ha="right", va="center", fontsize=8.5)
+    n_way, head = probabilities.shape[1], "before" if step == 0 else f"step {step}"
+    count = tally(probabilities, labels).replace(", ", "\n")
+    axes.text(-0.25, row + BARS / 2, f"{head}\n{count}", ha="right", va="center", fontsize=8.5)
     for place, tag in zip(_places(row, n_way), TAGS, strict=False):
         axes.text(-0.04, place, tag, ha="right", va="center", fontsize=6.5)
 
 
 def _draw_row(axes: Axes, row: int, probabilities: np.ndarray, labels: np.ndarray) -> None:
     n_shown, n_way = probabilities.shape
-    colors = np.full((n_shown, n_way), PALE)
-    for column, (values, truth) in enumerate(zip(probabilities, labels, strict=True)):
-        if np.ptp(values) >= GUESS:
-            answer = int(values.argmax())
-            mark, colors[column, answer] = ("✓", RIGHT) if answer == truth else ("✗", WRONG)
-            axes.text(column + 0.9, row + BARS, mark, ha="right", va="bottom", fontsize=8, color=colors[column, answer])
+    colors = []
+    for column, (values, truth) in enumerate(zip(probabilities, labels.tolist(), strict=True)):
+        colors += bar_colors(values, truth, PALE)
+        sign, color = mark(answer_to(values), truth)
+        axes.text(column + 0.9, row + BARS, sign, ha="right", va="bottom", fontsize=8, color=color)
     places, lefts = np.tile(_places(row, n_way), n_shown), np.arange(n_shown).repeat(n_way)
-    axes.barh(places, 0.78 * probabilities.ravel(), height=0.75 * BARS / n_way, left=lefts, color=colors.ravel())
+    axes.barh(places, 0.78 * np.nan_to_num(probabilities).ravel(), height=0.75 * BARS / n_way, left=lefts, color=colors)
     axes.vlines(range(n_shown), row, row + BARS, color="black", linewidth=0.8, clip_on=False)
 
 
@@ -77,6 +71,7 @@ def layer_change_figure(changes: Mapping[str, np.ndarray], true_probabilities: n
     """
     n_steps = len(true_probabilities) - 1
     figure = Figure(figsize=(9.2, 0.9 + 0.42 * max(len(changes), 5)), dpi=100, layout="constrained")
+    figure.set_label(f"How far {n_steps} steps moved each of {len(changes)} layers, and what they did to the queries' probabilities")
     table, queries = figure.subplots(1, 2, width_ratios=(1, 1))
     if n_steps == 0:
         figure.suptitle("no step was taken: nothing has changed", y=0.5, fontsize=9)
@@ -116,38 +111,10 @@ def _draw_changes(axes: Axes, changes: Mapping[str, np.ndarray]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def accuracy_over_steps_figure(curves: Mapping[str, tuple[Sequence[int], np.ndarray, np.ndarray]], levels: Mapping[str, float]) -> Figure:
-    """Draw {name: (steps, mean accuracy, half width of the 95 % interval)} as curves, {name: accuracy} as levels.
-
-    Accuracies are fractions, shown as percent.
-    """
-    figure = Figure(figsize=(8.2, 3.8), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    for (name, (steps, means, half_widths)), color, style in zip(curves.items(), cycle(CURVE_COLORS), cycle(LINE_STYLES), strict=False):
-        means, half_widths = 100 * np.asarray(means), 100 * np.asarray(half_widths)
-        axes.plot(steps, means, style, color=color, marker="o", markersize=3.5, label=f"{name}: {means[-1]:.1f} ± {half_widths[-1]:.1f} %")
-        axes.fill_between(steps, means - half_widths, means + half_widths, color=color, alpha=0.15, linewidth=0)
-    last = max(max(steps) for steps, _, _ in curves.values())
-    for (name, level), style in zip(levels.items(), cycle(LEVEL_STYLES), strict=False):
-        axes.axhline(100 * level, color="#6b7280", linewidth=1.3, linestyle=style, label=f"{name}: {100 * level:.1f} %")
-    ticks = sorted({step for steps, _, _ in curves.values() for step in steps})
-    axes.set_xscale("symlog", linthresh=5)  # the first steps, in which most happens, are given room
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(ticks, ticks)
-    axes.set(xlim=(0, last * 1.04 + 0.05), ylim=(0, 104))
-    axes.set_xlabel("gradient steps on the support", fontsize=9)
-    axes.set_title("accuracy on the queries, % (shaded: 95 % interval; legend: after the last step)", fontsize=9.5)
-    axes.tick_params(labelsize=8.5)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
-    return figure
-
-
 def rates_figure(rates: Mapping[str, np.ndarray], pictures: Mapping[str, np.ndarray]) -> Figure:
     """Draw the learned rates {layer: (n,)} in units of where they started, and some of them as small images {title: (n, height, width)}."""
     figure = Figure(figsize=(10, 0.9 + 0.33 * max(len(rates), 8)), dpi=100, layout="constrained")
+    figure.set_label(f"The learned rates of {len(rates)} layers, in units of where they started")
     spread, *mosaics = figure.subplots(1, 1 + len(pictures), squeeze=False, width_ratios=[1.5] + [1] * len(pictures))[0]
     _draw_spread(spread, rates)
     norm = _around_one([picture.ravel() for picture in pictures.values()])

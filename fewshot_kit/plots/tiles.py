@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fewshot_kit.plots.basics import TAGS, font
+from fewshot_kit.plots.basics import TAGS, WRONG, font
 
 # Chosen from colour-blind-safe schemes so that protanopes and deuteranopes tell any two apart as well, the first five most easily. The
 # second ten classes have them again, with hollow marks; every mark and picture bears its class's letter besides.
@@ -50,6 +50,18 @@ def _tile(pixels: bytes, shape: tuple[int, int, int], side: int, label: int, rol
         pen.rectangle(tab, fill=ground, outline=color)
         pen.text((tab[2] / 2 + 0.5, height / 2 + 0.5), text, fill=ink, font=font(height - 1), anchor="mm")
     return square
+
+
+@lru_cache
+def wrong_badge(side: int) -> Image.Image:
+    """Return the mark of a wrong answer: a white cross on a round badge, which no colour is needed to see."""
+    large = Image.new("RGBA", (4 * side, 4 * side), (255, 255, 255, 0))
+    pen, far = ImageDraw.Draw(large), 4 * side - 1
+    pen.ellipse((0, 0, far, far), fill="white")
+    pen.ellipse((4, 4, far - 4, far - 4), fill=WRONG)
+    for ends in ((0.31, 0.31, 0.69, 0.69), (0.31, 0.69, 0.69, 0.31)):
+        pen.line([far * end for end in ends], fill="white", width=max(6, round(0.5 * side)))
+    return large.resize((side, side), Image.Resampling.BOX)
 
 
 def picture_of(image: np.ndarray, side: int, ink: str) -> Image.Image:

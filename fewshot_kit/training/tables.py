@@ -35,8 +35,8 @@ def _settings(result: dict) -> dict[str, object]:
 _COLUMNS: dict[str, Callable[[dict], str]] = {
     "run": lambda row: row["run"],
     "learner": lambda row: row["learner"],
-    "trained on, pictures a class": lambda row: str(row["samples_per_class"] or "all"),
-    "data set": lambda row: f"{row['dataset']} {row['split']}",
+    "trained on": lambda row: f"{row['samples_per_class']} pictures a class" if row["samples_per_class"] else "all pictures",
+    "measured on": lambda row: f"{row['dataset']} {row['split']}",
     "classes": lambda row: str(row["n_way"]),
     "pictures each": lambda row: str(row["n_shot"]),
     "accuracy": lambda row: row["accuracy"].percent(),

@@ -11,8 +11,7 @@ from fewshot_kit import plots
 from fewshot_kit.evaluate import Interval
 from fewshot_kit.training.runs import RunRecord, describe_training_loss, read_runs
 from fewshot_kit.training.tables import results_table, table_texts
-from fewshot_kit.widgets.controls import StatusLine
-from fewshot_kit.widgets.picture import Picture
+from fewshot_kit.widgets.controls import ALARM, TEXT, Picture, StatusLine, styles, text
 
 MOST_DRAWN = 9  # as many as have a colour and a marker of their own
 MOST_AT_FIRST = 3
@@ -27,14 +26,14 @@ class RunsPanel(widgets.VBox):
         self._is_setting = False  # the controls by what there is; else it is a person who moves them
         self._places: dict[Path, int] = {}  # of the runs on show: colour and marker
         self._make_controls()
-        self.comparison_image = Picture("comparison")
-        self.status, self.table, self.trouble = StatusLine(), widgets.HTML(), widgets.HTML()
+        self.comparison_image = Picture()
+        self.status, self.table, self.trouble = StatusLine(layout=widgets.Layout(width="auto")), text(), text()
         choosing = widgets.HBox([widgets.VBox([self.learner, self.dataset, self.read_button]), self.runs], layout=_wrapped())
         looking = widgets.HBox([self.of, self.scale, self.training], layout=_wrapped())
         layout = widgets.Layout(width="100%", max_width="960px", overflow="hidden")
-        super().__init__([choosing, self.status, looking, self.comparison_image, self.table, self.trouble], layout=layout)
-        for name in ("runs", "status", "table", "trouble"):
-            getattr(self, name).add_class(f"fewshot-{name}")  # for styles, and to find it in the page
+        super().__init__([styles(), choosing, self.status, looking, self.comparison_image, self.table, self.trouble], layout=layout)
+        for name in ("runs", "status", "table", "trouble", "comparison_image"):
+            getattr(self, name).add_class(f"fewshot-{name.replace('_', '-')}")  # for styles, and to find it in the page
         self.read()
 
     def _make_controls(self) -> None:
@@ -45,8 +44,8 @@ class RunsPanel(widgets.VBox):
         self.runs = widgets.SelectMultiple(
             description="runs", rows=9, layout=widgets.Layout(width="580px", max_width="100%"), style={"description_width": "40px"}
         )
-        self.of = widgets.ToggleButtons(options=["accuracy", "loss"], description="show", style={"button_width": "90px"})
-        self.scale = widgets.ToggleButtons(options=["linear", "log"], description="loss axis", style={"button_width": "70px"})
+        self.of = _toggle("show", ["accuracy", "loss"])
+        self.scale = _toggle("loss axis", ["linear", "log"])
         self.training = widgets.Checkbox(description="training loss too", indent=False, layout=widgets.Layout(width="180px"))
         self.read_button.on_click(lambda _: self.read())
         for control in (self.learner, self.dataset):
@@ -91,6 +90,7 @@ class RunsPanel(widgets.VBox):
         wanted = [record.folder for record in listed if record.folder in set(chosen)] or [record.folder for record in first_look(listed)]
         self._is_setting = True
         self._listed = listed
+        self.runs.index = ()  # before the options are fewer: the page would look for one that is not there
         self.runs.options = [(_label(record), place) for place, record in enumerate(listed)]
         self.choose(wanted)
         self._is_setting = False
@@ -106,7 +106,7 @@ class RunsPanel(widgets.VBox):
             [(record.name, record.curves()) for record in chosen], of=self.of.value, log=self.scale.value == "log",
             with_training=self.training.value, places=[self._places[record.folder] for record in chosen],
         )  # fmt: skip
-        self.comparison_image.show(plots.png(figure), _in_words(chosen, self.of.value))
+        self.comparison_image.show_figure(figure)
         self.table.value = _training_losses(chosen) * (self.of.value == "loss" and self.training.value) + _html_table(self.chosen)
 
     def _keep_places(self, shown: list[RunRecord]) -> None:
@@ -152,11 +152,6 @@ def _label(record: RunRecord) -> str:
     return f"{' '.join(record.name.split())} · {said}"
 
 
-def _in_words(records: list[RunRecord], of: str) -> str:
-    best = [f"{record.name}: best {Interval(**record.best()['val_accuracy']).percent()}" for record in records if record.best()]
-    return f"Curves of the validation {of} over the outer steps. {'; '.join(best) or 'No run is chosen'}."
-
-
 def _training_losses(records: list[RunRecord]) -> str:
     """Say what each dashed line is, for learners mean different things by it."""
     lines = (f"<li>{html.escape(f'{learner}: {describe_training_loss(learner)}')}</li>" for learner in sorted({r.learner for r in records}))
@@ -168,13 +163,13 @@ def _html_table(records: list[RunRecord]) -> str:
     head, *rows = table_texts(results_table(records))
     if not rows:
         return "<p>nothing was measured of them yet</p>"
-    style = "border-collapse:collapse;font-size:12px;line-height:1.4;color:var(--jp-ui-font-color1, black)"
+    style = f"border-collapse:collapse;width:100%;font-size:12px;line-height:1.4;color:{TEXT}"
     lines = [_html_row("th", head), *(_html_row("td", row) for row in rows)]
-    return f'<div style="overflow-x:auto"><table style="{style}">{"".join(lines)}</table></div>'
+    return f'<div style="overflow-x:auto;contain:inline-size"><table style="{style}">{"".join(lines)}</table></div>'
 
 
 def _html_row(tag: str, texts: list[str]) -> str:
-    style = "padding:2px 8px;text-align:left;border-bottom:1px solid var(--jp-border-color2, #ccc)"
+    style = "padding:2px 6px;text-align:left;border-bottom:1px solid var(--jp-border-color2)"
     return "<tr>" + "".join(f'<{tag} style="{style}">{html.escape(text)}</{tag}>' for text in texts) + "</tr>"
 
 
@@ -182,7 +177,12 @@ def _trouble(problems: list[str]) -> str:
     if not problems:
         return ""
     lines = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
-    return f'<div role="alert" style="color:var(--jp-error-color1, #b3261e)">⚠ left out:<ul style="margin:0">{lines}</ul></div>'
+    return f'<div role="alert" style="color:{ALARM}">⚠ left out:<ul style="margin:0">{lines}</ul></div>'
+
+
+def _toggle(description: str, options: list[str]) -> widgets.ToggleButtons:
+    style, layout = {"button_width": "90px", "description_width": "70px"}, widgets.Layout(width="290px")
+    return widgets.ToggleButtons(options=options, description=description, style=style, layout=layout)
 
 
 def _wrapped() -> widgets.Layout:

@@ -12,8 +12,7 @@ from fewshot_kit import plots
 from fewshot_kit.demo.training import Progress, SettingError, TrainingSession
 from fewshot_kit.evaluate import Interval
 from fewshot_kit.training.runs import RunRecord, describe_training_loss
-from fewshot_kit.widgets.controls import StatusLine
-from fewshot_kit.widgets.picture import Picture
+from fewshot_kit.widgets.controls import Picture, StatusLine, styles, text
 from fewshot_kit.widgets.training_settings import TrainingSettings
 from fewshot_kit.widgets.worker import Worker
 
@@ -31,11 +30,11 @@ class TrainPanel(widgets.VBox):
         self._state = "idle"  # or "training", or "stopping": what the worker is about
         self._shown = 0.0  # when the progress was
         self.settings = TrainingSettings(session, self._settings_changed)
-        self.curves_image = Picture("curves")
+        self.curves_image = Picture()
         layout = widgets.Layout(width="100%", max_width="960px", overflow="hidden")
-        super().__init__([self.settings, self._buttons(), self._texts(), self.curves_image], layout=layout)
-        for name in ("settings", "progress", "status", "validation", "place"):
-            getattr(self, name).add_class(f"fewshot-{name}")  # for styles, and to find it in the page
+        super().__init__([styles(), self.settings, self._buttons(), self._texts(), self.curves_image], layout=layout)
+        for name in ("settings", "progress", "status", "validation", "place", "curves_image"):
+            getattr(self, name).add_class(f"fewshot-{name.replace('_', '-')}")  # for styles, and to find it in the page
         self._show_run()
 
     def _buttons(self) -> widgets.HBox:
@@ -51,11 +50,11 @@ class TrainPanel(widgets.VBox):
         return widgets.HBox(buttons, layout=widgets.Layout(flex_flow="row wrap"))
 
     def _texts(self) -> widgets.VBox:
-        self.bar = widgets.IntProgress(layout=widgets.Layout(width="300px"))
-        self.progress, self.status, self.place = widgets.HTML(), StatusLine(), widgets.HTML()
-        self.validation = widgets.HTML(layout=widgets.Layout(min_height="56px"))
-        running = widgets.HBox([self.bar, self.progress], layout=widgets.Layout(flex_flow="row wrap"))
-        return widgets.VBox([running, self.status, self.place, self.validation])
+        self.bar = widgets.IntProgress(layout=widgets.Layout(width="auto", height="16px"))
+        self.progress, self.place, self.validation = text(), text(), text(min_height="66px")  # three lines at 900 pixels
+        self.status = StatusLine(layout=widgets.Layout(width="auto", min_height="48px"))
+        self.status.add_class("fewshot-text")
+        return widgets.VBox([self.bar, self.progress, self.status, self.validation, self.place])
 
     # What a person does. Each returns at once; the work runs in the worker.
 
@@ -174,7 +173,7 @@ class TrainPanel(widgets.VBox):
         record = self.session.record()
         self.validation.value = _describe(record)
         figure = plots.curves_figure(self.session.curves(), self.session.config.outer_steps)
-        self.curves_image.show(plots.png(figure), f"Curves of the training. {_in_words(record)}")
+        self.curves_image.show_figure(figure)
 
     def _show_state(self) -> None:
         """Show where the run stands when nothing is done to it."""
@@ -220,15 +219,4 @@ def _describe(record: RunRecord | None) -> str:
     return (
         f"validation at step {row['step']}: <b>{Interval(**row['val_accuracy']).percent()}</b>, cross entropy {loss}{is_best}"
         f"<br><small>{html.escape(training)}</small>"
-    )
-
-
-def _in_words(record: RunRecord | None) -> str:
-    best = record.best() if record else None
-    if best is None:
-        return "No validation yet."
-    last = record.rows[-1]
-    return (
-        f"Last validation, at step {last['step']}: {Interval(**last['val_accuracy']).percent()}; the best, at step {best['step']}: "
-        f"{Interval(**best['val_accuracy']).percent()}."
     )

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from fewshot_kit.data.datasets import dataset_names, is_available
 from fewshot_kit.demo.training import Choice, TrainingSession
 from fewshot_kit.learners import LEARNERS
+from fewshot_kit.widgets.controls import ALARM, text
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.0  # of the slider; the box beside it takes any number
 NOTES = {
@@ -41,7 +42,7 @@ class TrainingSettings(widgets.VBox):
             min=math.log10(LOWEST_RATE), max=math.log10(HIGHEST_RATE), step=0.05, description="outer learning rate",
             continuous_update=False, readout=False, style={"description_width": "140px"}, layout=widgets.Layout(width="334px"),
         )  # fmt: skip
-        self.notes = {name: widgets.HTML(layout=widgets.Layout(flex="1 1 260px", min_height="34px", max_height="34px", margin="0 0 0 8px")) for name in self.controls}
+        self.notes = {name: text(flex="1 1 260px", height="38px", margin="0 0 0 8px") for name in self.controls}
         super().__init__([self._row(name) for name in self.controls])
         self.show(session.choice)
         self.rate_slider.observe(self._on_rate_slider, "value")
@@ -81,11 +82,12 @@ class TrainingSettings(widgets.VBox):
         """Say beside each control what is wrong with its value, or what it means."""
         for name, note in self.notes.items():
             wrong = problems.get(name)
-            color, text = (
-                ("var(--jp-error-color1, #b3261e)", f"⚠ {wrong}") if wrong else ("var(--jp-ui-font-color2, #616161)", self._note(name))
+            words, look = (
+                (f"⚠ {wrong}", f'role="alert" style="color:{ALARM}')
+                if wrong
+                else (self._note(name), 'style="color:var(--jp-ui-font-color2)')
             )
-            role = ' role="alert"' if wrong else ""
-            note.value = f'<span{role} style="color:{color};font-size:12px;line-height:15px;display:inline-block;padding-top:{3 if wrong else 8}px">{html.escape(text)}</span>'
+            note.value = f'<span {look};font-size:12px">{html.escape(words)}</span>'
         self._show_rate()
 
     def _note(self, name: str) -> str:

@@ -104,6 +104,51 @@ def test_wrong_answers_are_told():
     assert "✓ right: A" in texts(embedding_figure(**arrays))
 
 
+RED = (0xB3, 0x26, 0x1E)
+
+
+@pytest.mark.parametrize("asked", [None, 1])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_wrong_query_has_a_badge_with_a_cross_and_the_key_says_so(asked, channels):
+    arrays = scene(n_way=2, n_each=3, spread=8.0, asked=None, channels=channels)
+    arrays["images"] = 0 * arrays["images"] + 0.5
+    if asked is not None:
+        arrays |= {"asked": asked, "distances": np.ones((2, 1)), "probabilities": np.array([0.9, 0.1])}
+    seen = []
+    for wrong in (None, [], [4], [1, 4]):
+        given = arrays if wrong is None else {**arrays, "wrong": np.isin(np.arange(6), wrong)}
+        figure = embedding_figure(**given)
+        assert ("query answered wrong" in texts(figure)) == (wrong is not None)
+        map_part = pixels(figure)[:, :590]
+        seen.append(int((map_part == RED).all(2).sum()))
+    assert seen[0] == seen[1] == 0 < seen[2] < seen[3]
+
+
+def test_a_badge_is_told_without_colour():
+    arrays = scene(n_way=2, n_each=3, spread=8.0, asked=None)
+    plain, marked = (pixels(embedding_figure(**{**arrays, "wrong": np.isin(np.arange(6), wrong)})) for wrong in ([], [4]))
+    rows, columns = np.nonzero((plain != marked).any(2))
+    badge = marked[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].min(2)
+    assert 9 <= len(badge) <= 17 and abs(badge.shape[0] - badge.shape[1]) <= 1
+    middle = len(badge) // 2
+    assert badge[middle, middle] > 200 > 120 > badge[middle, 2], "a light cross on a dark ground"
+
+
+def test_a_badge_is_on_top_of_other_images():
+    arrays = scene(n_way=2, n_each=8, asked=None)
+    arrays["places"] = np.zeros_like(arrays["places"])
+    arrays["places"][8:] = 3
+    badges = [pixels(embedding_figure(**{**arrays, "wrong": np.isin(np.arange(16), wrong)})) for wrong in ([1], [2], [])]
+    assert np.array_equal(badges[0], badges[1]), "both lie at one place"
+    assert (badges[0] != badges[2]).any()
+
+
+def test_moments_show_no_badges():
+    arrays = scene(asked=None)
+    marked = {**arrays, "wrong": np.ones(len(arrays["labels"]), bool)}
+    assert png(moments_figure([("a", arrays)])) == png(moments_figure([("a", marked)]))
+
+
 def test_distances_lie_beside_one_another():
     arrays = scene(n_way=5, k=1)
     arrays["places"] = arrays["places"].copy()
@@ -125,7 +170,8 @@ def test_where_there_is_room_a_distance_stands_at_the_right_of_its_centre():
 
 
 def test_nothing_is_outside_the_picture():
-    for arrays in (scene(20, 25), scene(2, 1, asked=1), scene(5, 20, k=3)):
+    many = scene(20, 25)
+    for arrays in (many, {**many, "wrong": np.ones(500, bool)}, scene(2, 1, asked=1), scene(5, 20, k=3)):
         figure = embedding_figure(**arrays)
         png(figure)
         for text in figure.axes[1].texts:

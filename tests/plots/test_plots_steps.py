@@ -39,7 +39,7 @@ def test_every_number_of_steps_is_drawn(n_steps, n_way):
 
 def row_heads(figure) -> list[list[str]]:
     """Return what stands before each row: which step it is, and how many are right."""
-    return [text.get_text().splitlines() for text in figure.axes[-1].texts if "\n" in text.get_text()]
+    return [text.get_text().split("\n", 1) for text in figure.axes[-1].texts if "\n" in text.get_text()]
 
 
 def test_of_many_steps_some_are_shown_the_first_and_the_last_among_them():
@@ -48,11 +48,17 @@ def test_of_many_steps_some_are_shown_the_first_and_the_last_among_them():
     assert len(heads) == 8 and heads[0] == "before" and heads[-1] == "step 50"
 
 
-def test_a_row_says_how_many_are_right_and_a_guess_is_called_a_guess():
+def test_a_row_says_how_many_are_right_and_ties_are_counted_apart():
     labels = np.arange(3).repeat(2)
     right, one_wrong = np.eye(3, dtype=np.float32)[labels], np.eye(3, dtype=np.float32)[[1, 0, 1, 1, 2, 2]]
-    figure = plots.steps_figure(images(6), labels, np.stack([np.full((6, 3), 1 / 3, np.float32), one_wrong, right]))
-    assert [verdict for _, verdict in row_heads(figure)] == ["a guess", "5 of 6 right", "6 of 6 right"]
+    one_tied = np.where(np.arange(6)[:, None] == 2, np.float32(1 / 3), right)
+    figure = plots.steps_figure(images(6), labels, np.stack([np.full((6, 3), 1 / 3, np.float32), one_wrong, one_tied, right]))
+    assert [verdict for _, verdict in row_heads(figure)] == [
+        "6 of 6 undecided",
+        "5 of 6 right",
+        "5 of 6 right\n1 undecided",
+        "6 of 6 right",
+    ]
 
 
 def test_right_and_wrong_steps_differ_in_colour():

@@ -15,6 +15,6 @@ __all__ = [
     "INK", "MAX_QUERIES_SHOWN", "NEUTRAL", "PALE", "RIGHT", "TAGS", "WRONG", "LearningPicture", "accuracy_figure",
     "accuracy_over_steps_figure", "answer_figure", "answer_text", "background_figure", "before_after_figure", "comparison_figure",
     "curves_figure", "curves_text", "embedding_figure", "embedding_text", "layer_change_figure", "learning_text", "loss_figure",
-    "loss_text", "moments_figure", "png", "probabilities_figure", "rates_figure", "shorten", "show", "show_image", "steps_figure", "support_figure",
-    "support_text", "thumbnail",
+    "loss_text", "moments_figure", "png", "probabilities_figure", "rates_figure", "shorten", "show", "show_image", "steps_figure",
+    "support_figure", "support_text", "thumbnail",
 ]  # fmt: skip

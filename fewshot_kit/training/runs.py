@@ -26,6 +26,7 @@ TRAINING_LOSSES = {
     "repmet": "RepMet's loss over the classes of training, by distance to their representatives",
     "softmax": "cross entropy over all classes of training at once",
 }
+OWN_TASKS = "of its own training tasks"  # of a learner that is not in the list
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _check_result(result: object, path: Path) -> dict:
 
 def describe_training_loss(learner: str | None = None) -> str:
     """Say what a learner's training loss is; of an unknown one, what holds for all."""
-    return f"{TRAINING_LOSSES.get(learner, 'of its own training tasks')}; not comparable with the validation's"
+    return f"{TRAINING_LOSSES.get(learner, OWN_TASKS)}; not comparable with the validation's"
 
 
 def describe_row(row: dict, learner: str | None = None) -> str:

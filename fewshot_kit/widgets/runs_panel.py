@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fewshot_kit import plots
 from fewshot_kit.evaluate import Interval
-from fewshot_kit.training.runs import RunRecord, describe_training_loss, read_runs
+from fewshot_kit.training.runs import OWN_TASKS, TRAINING_LOSSES, RunRecord, read_runs
 from fewshot_kit.training.tables import results_table, table_texts
 from fewshot_kit.widgets.controls import ALARM, TEXT, Picture, StatusLine, styles, text
 
@@ -28,10 +28,10 @@ class RunsPanel(widgets.VBox):
         self._make_controls()
         self.comparison_image = Picture()
         self.status, self.table, self.trouble = StatusLine(layout=widgets.Layout(width="auto")), text(), text()
-        choosing = widgets.HBox([widgets.VBox([self.learner, self.dataset, self.read_button]), self.runs], layout=_wrapped())
-        looking = widgets.HBox([self.of, self.scale, self.training], layout=_wrapped())
+        controls = widgets.VBox([self.learner, self.dataset, self.of, self.scale, self.training])
+        choosing = widgets.HBox([controls, widgets.VBox([self.runs, self.read_button])], layout=widgets.Layout(flex_flow="row wrap"))
         layout = widgets.Layout(width="100%", max_width="960px", overflow="hidden")
-        super().__init__([styles(), choosing, self.status, looking, self.comparison_image, self.table, self.trouble], layout=layout)
+        super().__init__([styles(), choosing, self.status, self.comparison_image, self.table, self.trouble], layout=layout)
         for name in ("runs", "status", "table", "trouble", "comparison_image"):
             getattr(self, name).add_class(f"fewshot-{name.replace('_', '-')}")  # for styles, and to find it in the page
         self.read()
@@ -40,13 +40,13 @@ class RunsPanel(widgets.VBox):
         narrow, style = widgets.Layout(width="330px"), {"description_width": "80px"}
         self.learner = widgets.Dropdown(description="learner", layout=narrow, style=style)
         self.dataset = widgets.Dropdown(description="trained on", layout=narrow, style=style)
-        self.read_button = widgets.Button(description="Read again", icon="refresh")
+        self.read_button = widgets.Button(description="Read again", icon="refresh", layout=widgets.Layout(margin="2px 2px 2px 66px"))
         self.runs = widgets.SelectMultiple(
-            description="runs", rows=9, layout=widgets.Layout(width="580px", max_width="100%"), style={"description_width": "40px"}
+            description="runs", rows=9, layout=widgets.Layout(width="600px", max_width="100%"), style={"description_width": "60px"}
         )
-        self.of = _toggle("show", ["accuracy", "loss"])
-        self.scale = _toggle("loss axis", ["linear", "log"])
-        self.training = widgets.Checkbox(description="training loss too", indent=False, layout=widgets.Layout(width="180px"))
+        self.of = widgets.Dropdown(description="show", options=["accuracy", "loss"], layout=narrow, style=style)
+        self.scale = widgets.Dropdown(description="loss axis", options=["linear", "log"], layout=narrow, style=style)
+        self.training = widgets.Checkbox(description="training loss too", layout=narrow, style=style)
         self.read_button.on_click(lambda _: self.read())
         for control in (self.learner, self.dataset):
             control.observe(lambda _: None if self._is_setting else self._filter(), "value")
@@ -154,8 +154,9 @@ def _label(record: RunRecord) -> str:
 
 def _training_losses(records: list[RunRecord]) -> str:
     """Say what each dashed line is, for learners mean different things by it."""
-    lines = (f"<li>{html.escape(f'{learner}: {describe_training_loss(learner)}')}</li>" for learner in sorted({r.learner for r in records}))
-    return f"Dashed, the training loss:<ul style='margin:0'>{''.join(lines)}</ul>"
+    meanings = [f"{learner}: {TRAINING_LOSSES.get(learner, OWN_TASKS)}" for learner in sorted({record.learner for record in records})]
+    lines = "".join(f"<li>{html.escape(meaning)}</li>" for meaning in meanings)
+    return f'Dashed, the training loss, not comparable with the validation\'s:<ul style="margin:0">{lines}</ul>'
 
 
 def _html_table(records: list[RunRecord]) -> str:
@@ -163,7 +164,7 @@ def _html_table(records: list[RunRecord]) -> str:
     head, *rows = table_texts(results_table(records))
     if not rows:
         return "<p>nothing was measured of them yet</p>"
-    style = f"border-collapse:collapse;width:100%;font-size:12px;line-height:1.4;color:{TEXT}"
+    style = f"border-collapse:collapse;overflow-wrap:break-word;width:100%;font-size:12px;line-height:1.4;color:{TEXT}"
     lines = [_html_row("th", head), *(_html_row("td", row) for row in rows)]
     return f'<div style="overflow-x:auto;contain:inline-size"><table style="{style}">{"".join(lines)}</table></div>'
 
@@ -178,12 +179,3 @@ def _trouble(problems: list[str]) -> str:
         return ""
     lines = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
     return f'<div role="alert" style="color:{ALARM}">⚠ left out:<ul style="margin:0">{lines}</ul></div>'
-
-
-def _toggle(description: str, options: list[str]) -> widgets.ToggleButtons:
-    style, layout = {"button_width": "90px", "description_width": "70px"}, widgets.Layout(width="290px")
-    return widgets.ToggleButtons(options=options, description=description, style=style, layout=layout)
-
-
-def _wrapped() -> widgets.Layout:
-    return widgets.Layout(flex_flow="row wrap")

@@ -15,11 +15,11 @@ from fewshot_kit.widgets.controls import ALARM, text
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.0  # of the slider; the box beside it takes any number
 NOTES = {
     "learner": "the algorithm",
-    "dataset": "trained on its training classes, validated on others",
+    "dataset": "validated on classes that it is not trained on",
     "outer_steps": "a real training takes some thousand",
     "outer_lr": "of Adam; falls to a tenth by the end",
     "classes": "in a validation task",
-    "pictures": "of each class, to learn it from in validation",
+    "pictures": "of each class, to learn it from",
     "width": "of the network; the papers' have 64",
 }
 
@@ -42,7 +42,7 @@ class TrainingSettings(widgets.VBox):
             min=math.log10(LOWEST_RATE), max=math.log10(HIGHEST_RATE), step=0.05, description="outer learning rate",
             continuous_update=False, readout=False, style={"description_width": "140px"}, layout=widgets.Layout(width="334px"),
         )  # fmt: skip
-        self.notes = {name: text(flex="1 1 260px", height="38px", margin="0 0 0 8px") for name in self.controls}
+        self.notes = {name: text(flex="1 1 260px", height="38px", margin="2px 0 0 8px") for name in self.controls}
         super().__init__([self._row(name) for name in self.controls])
         self.show(session.choice)
         self.rate_slider.observe(self._on_rate_slider, "value")
@@ -92,7 +92,7 @@ class TrainingSettings(widgets.VBox):
 
     def _note(self, name: str) -> str:
         if name == "classes" and self.controls["classes"].value > 1:
-            return f"{NOTES[name]}; by chance {100 / self.controls['classes'].value:.1f} % are right"
+            return f"{NOTES[name]}; chance is {100 / self.controls['classes'].value:.3g} %"
         return NOTES[name]
 
     def _show_rate(self) -> None:

@@ -36,7 +36,7 @@ class Request:
     def changed(self, **changes) -> "Request":
         """Return it with these changes; classes taken by hand end with another data set, number of classes or seed."""
         others = any(changes.get(name, getattr(self, name)) != getattr(self, name) for name in ("dataset", "n_way", "seed", "opened"))
-        return replace(self, **({"class_ids": None} if others else {}), **changes)
+        return replace(self, **({"class_ids": None} if others else {}) | changes)
 
     def with_value(self, name: str, value: float) -> "Request":
         """Return it with a setting turned by hand, to four digits; the very same where that has the value already."""

@@ -216,8 +216,8 @@ class EpisodePanel(widgets.VBox):
 
     def _on_error(self, error: Exception) -> None:
         """Return to what is shown, and say what went wrong: in the worker, for the newest request only."""
-        self._put_back(self.running.asked if self.running else self.requested)
         self.status.show_error(error)
+        self._put_back(self.running.asked if self.running else self.requested)
 
     def _put_back(self, asked: Request) -> None:
         """Make session, controls and pictures again what is shown."""

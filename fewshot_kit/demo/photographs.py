@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fewshot_kit.data.images import read_image
+from fewshot_kit.data.images import Preprocessing, read_image
 from fewshot_kit.data.sources import open_tree, pictures_by_class
 from fewshot_kit.demo.request import FOLDER
 from fewshot_kit.training.checkpoints import list_checkpoints, load_checkpoint
@@ -16,6 +16,18 @@ LOOKED_AT = 12  # pictures of a folder
 SIDE = 48  # in pixels, to which they are shrunk first
 COLOURED = 24  # how far the channels of a pixel are apart, beyond those of the picture's ground: paper under a lamp is yellow
 SHARE = 0.12  # of the pixels: an ink drawing in colours has fewer
+
+
+def warn_of_photographs(dataset: str, preprocessing: Preprocessing) -> str:
+    """Say that photographs are given to a network for ink, and which checkpoint fits them; "" where all is well."""
+    if preprocessing.channels != 1 or not are_photographs(dataset):
+        return ""
+    names = " or ".join(checkpoints_for_photographs())
+    return (
+        "These are photographs, but this network was trained on ink drawings: it sees them small and grey, and comparing pixels (“nearest "
+        "pixels” of an evaluation) often beats its answers. "
+        + (f"For photographs, open the checkpoint {names} in the first cell." if names else "Take a network trained on colour pictures.")
+    )
 
 
 def are_photographs(dataset: str) -> bool:

@@ -36,11 +36,11 @@ class Request:
     def changed(self, **changes) -> "Request":
         """Return it with these changes; classes taken by hand end with another data set, number of classes or seed."""
         others = any(changes.get(name, getattr(self, name)) != getattr(self, name) for name in ("dataset", "n_way", "seed", "opened"))
-        return replace(self, **({"class_ids": None} if others else {}), **changes)
+        return replace(self, **({"class_ids": None} if others else {}) | changes)
 
     def with_value(self, name: str, value: float) -> "Request":
-        """Return it with a setting turned by hand; the very same where that has the value already."""
-        if self.values()[name] == value:
+        """Return it with a setting turned by hand, to four digits; the very same where that has the value already."""
+        if self.values()[name] in (value, value := _rounded(value)):
             return self
         turned = [replace(setting, value=value, source=CHOSEN) if setting.name == name else setting for setting in self.settings]
         return replace(self, settings=tuple(turned))
@@ -97,6 +97,10 @@ class Limits:
 
     def _scarcity(self) -> str:
         return f"class {self.scarce!r} has {self.pictures} picture{'s' if self.pictures != 1 else ''}"
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
 def title(dataset: str) -> str:

@@ -24,6 +24,7 @@ STYLE = """<style>
 .widget-html.fewshot-text > .widget-html-content { line-height: 1.4; white-space: normal; padding: 4px 0; overflow-wrap: anywhere }
 .widget-html.fewshot-notice > .widget-html-content { border-left: 4px solid var(--jp-warn-color1); padding: 0 0 0 10px }
 .fewshot-numbered { position: relative }
+.fewshot-numbered > .widget-slider { position: static }
 /* While a slider is dragged nothing is learned, but its readout runs along in the place of the number box. */
 .fewshot-numbered .widget-readout { display: none; position: absolute; right: 2px; top: 2px; z-index: 2; width: 72px; height: 28px;
   min-width: 0; margin: 0; box-sizing: border-box; padding: 0 8px; line-height: 26px; text-align: left; overflow: hidden;

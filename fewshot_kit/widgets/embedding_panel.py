@@ -15,6 +15,7 @@ from fewshot_kit.widgets.episode_panel import Check, EpisodePanel, Work
 
 LEAST_WIDTH = "640px"  # of the picture of 920: below, its letters could not be read, and it scrolls
 MOST_CLASSES = 20
+NONE = -1  # of the wrong answers is chosen
 METHODS = (("PCA", "pca"), ("t-SNE", "tsne"))
 
 
@@ -45,14 +46,15 @@ class EmbeddingPanel(EpisodePanel):
         return self.shown.drawn
 
     def _make_map_controls(self) -> None:
-        wide, described = widgets.Layout(width="100%"), {"description_width": DESCRIPTION}
-        self.method = widgets.ToggleButtons(options=METHODS, description="picture by", style={**described, "button_width": "70px"})
+        self.method = widgets.ToggleButtons(options=METHODS, style={"button_width": "80px"}, layout=widgets.Layout(width="auto"))
+        label = widgets.Label("picture by", layout=widgets.Layout(width=DESCRIPTION, justify_content="flex-end"))  # its own would wrap
         self.query = int_slider(0, 0, 1, "query asked about")
-        self.wrong = widgets.Dropdown(description="wrong answers", style=described, layout=wide)
+        self.wrong = widgets.Dropdown(description="wrong answers", style={"description_width": DESCRIPTION})
+        self.wrong.layout = widgets.Layout(flex="1 1 auto", width="auto", min_width="0")
         self.method.observe(lambda change: self.ask(view=change["new"]), "value")
         self.query.observe(lambda change: self._ask_about(change["new"]), "value")
         self.wrong.observe(lambda change: self._jump(change["new"]), "value")
-        self.map_controls = [self.method, numbered(self.query), self.wrong]
+        self.map_controls = [widgets.HBox([label, self.method]), numbered(self.query), widgets.HBox([self.wrong])]
 
     def _ask_about(self, query: int) -> None:
         """Show the distances of another query."""
@@ -63,8 +65,8 @@ class EmbeddingPanel(EpisodePanel):
         except Exception as error:  # a widget's callback has nobody else to tell
             self.status.show_error(error)
 
-    def _jump(self, query: int | None) -> None:
-        if query is not None:
+    def _jump(self, query: int) -> None:
+        if query != NONE:
             self.query.value = query
 
     def _set_controls(self, work: Work, *served) -> None:
@@ -106,11 +108,11 @@ class EmbeddingPanel(EpisodePanel):
             if is_wrong[query]
         ]
         none = "no queries" if not len(queries) else f"{len(names)} of {len(queries)}: choose one" if names else "none"
-        self.wrong.options = [(none, None), *names]
+        self.wrong.options = [(none, NONE), *names]
         self.wrong.disabled = not names
 
     def _draw_map(self) -> None:
         with self._drawing:
             arrays = self.map.arrays(asked=self.asked if len(self.map.queries) else None)
             self.map_image.show_figure(plots.embedding_figure(centre_name=self.centre_name, wrong=self._is_wrong(), **arrays))
-        self.wrong.value = self.asked if self.asked in [value for _, value in self.wrong.options] else None
+        self.wrong.value = self.asked if self.asked in [value for _, value in self.wrong.options] else NONE

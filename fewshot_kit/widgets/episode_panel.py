@@ -12,7 +12,7 @@ import numpy as np
 
 from fewshot_kit import plots
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.demo.photographs import are_photographs, checkpoints_for_photographs
+from fewshot_kit.demo.photographs import warn_of_photographs
 from fewshot_kit.demo.request import Limits, Request, title
 from fewshot_kit.demo.session import DemoSession, Epoch, Learning
 from fewshot_kit.learners.settings import CHOSEN
@@ -80,9 +80,9 @@ class EpisodePanel(widgets.VBox):
 
     def _make_sliders(self) -> None:
         self.sliders = {setting.name: setting_slider(setting) for setting in self.requested.settings}
-        for name, slider in self.sliders.items():
-            slider.observe(lambda change, name=name: self._turn(name, change["new"]), "value")
         self.setting_boxes = [numbered(slider) for slider in self.sliders.values()]
+        for name, slider in self.sliders.items():  # after the number boxes: `_turn` may set the slider again
+            slider.observe(lambda change, name=name: self._turn(name, change["new"]), "value")
 
     def _lay_out(self, controls: list[widgets.Widget], result: list[widgets.Widget]) -> None:
         """Put the controls beside the result where there is room, above it where there is not; folded, what takes the whole width."""
@@ -127,6 +127,7 @@ class EpisodePanel(widgets.VBox):
     def _turn(self, name: str, value: float) -> None:
         with self._lock:
             self.ask(settings=self.requested.with_value(name, value).settings)
+            self.sliders[name].value = self.requested.values()[name]
 
     def learn(self) -> None:
         """Learn what is requested, from the pretrained weights."""
@@ -176,7 +177,7 @@ class EpisodePanel(widgets.VBox):
 
         learning = self.session.learn(work.request.values(), on_epoch=note)
         text = f"learned in {time.perf_counter() - started:.2f} s"
-        self._finish(replace(work, learning=learning), check, text)
+        self._finish(replace(work, learning=learning), check, f"{text}{self._at(work.request)}")
 
     def _fitted(self, asked: Request, before: Sequence[Work | None]) -> Work:
         """Return what there is of a request; the pictures are read unless the work before has them."""
@@ -196,7 +197,7 @@ class EpisodePanel(widgets.VBox):
         self.evaluation.reset(work.request.n_query)
         self._draw()
         notes = "".join(f"<b>{html.escape(note)}</b>. " for note in work.notes)
-        self.status.say(f"{notes}{self._where()}: {text}{self._at(work.request)}; {self._verdict()}")
+        self.status.say(f"{notes}{self._where()}: {text}; {self._verdict()}")
         if self.own_picture.current is not None:
             self.classify(self.own_picture.current)
 
@@ -211,12 +212,12 @@ class EpisodePanel(widgets.VBox):
             self._set_controls(work, asked)
         else:
             self._put_back(asked)
-            self.status.say(f"stopped; on show: {self._where()}{self._at(self.shown.request)}; {self._verdict()}")
+            self._say_shown("stopped; on show: ")
 
     def _on_error(self, error: Exception) -> None:
         """Return to what is shown, and say what went wrong: in the worker, for the newest request only."""
-        self._put_back(self.running.asked if self.running else self.requested)
         self.status.show_error(error)
+        self._put_back(self.running.asked if self.running else self.requested)
 
     def _put_back(self, asked: Request) -> None:
         """Make session, controls and pictures again what is shown."""
@@ -224,7 +225,7 @@ class EpisodePanel(widgets.VBox):
         self.running, self.stop_button.disabled = None, True
         self.session.lay(work.images, **work.request.episode())
         self._set_controls(work, asked, *([failed.request] if failed else []))
-        if failed is not None and failed.images is not None:  # it may have drawn something already
+        if failed is not None:  # it, or one before it, may have drawn something already
             self._start(work)
             self._draw()
 
@@ -248,6 +249,7 @@ class EpisodePanel(widgets.VBox):
         if not request.n_query:
             self.status.say(NO_QUERIES)
             return
+        self._say_shown("on show: ")
         self.stop_button.disabled = False
         try:
             self.evaluation.measure(self.session, request.values(), f"{self._where()}{self._at(request)}", check)
@@ -274,15 +276,11 @@ class EpisodePanel(widgets.VBox):
     # Words.
 
     def _warning(self, dataset: str) -> str:
-        """Say that a network for ink is given photographs; "" where it is not."""
-        if self.session.learner.preprocessing.channels != 1 or not are_photographs(dataset):
-            return ""
-        names = " or ".join(f"<b>{html.escape(name)}</b>" for name in checkpoints_for_photographs())
-        return (
-            f'<span role="alert" style="color:{TEXT}"><b>These are photographs, but this network was trained on ink drawings</b>: it sees '
-            f"them small and grey, and comparing pixels (“nearest pixels” of an evaluation) often beats its answers. "
-            f"{f'For photographs, open {names} in the first cell.' if names else 'Take a network trained on colour pictures.'}</span>"
-        )
+        warning = warn_of_photographs(dataset, self.session.learner.preprocessing)
+        return f'<span role="alert" style="color:{TEXT}">{html.escape(warning)}</span>' if warning else ""
+
+    def _say_shown(self, before: str) -> None:
+        self.status.say(f"{before}{self._where()}{self._at(self.shown.request)}; {self._verdict()}")
 
     def _where(self) -> str:
         request = self.shown.request

@@ -84,12 +84,12 @@ _LEGEND = {"fontsize": 8, "frameon": False, "borderpad": 0.1, "labelcolor": INK}
 
 def _styles(runs: Runs, places: Sequence[int] | None) -> list[dict]:
     """Return colour and marker of each run, by its place."""
-    places = [place % len(COLORS) for place in (range(len(runs)) if places is None else places)]
-    steps = [len(curves["step"]) for _, curves in runs]
-    return [
-        {"color": COLORS[place], "marker": MARKERS[place], "markersize": 4, "markevery": max(1, n // MAX_MARKERS)}
-        for place, n in zip(places, steps, strict=True)
-    ]
+    styles = []
+    for place, (_, curves) in zip(range(len(runs)) if places is None else places, runs, strict=True):
+        turn, color = divmod(place, len(COLORS))  # the tenth run has the first colour and another marker
+        look = {"color": COLORS[color], "marker": MARKERS[(color + turn) % len(MARKERS)], "markersize": 4}
+        styles.append({**look, "markevery": max(1, len(curves["step"]) // MAX_MARKERS)})
+    return styles
 
 
 def _styled(runs: Runs, places: Sequence[int] | None = None) -> list[tuple[str, Curves, dict]]:

@@ -188,10 +188,8 @@ class TrainPanel(widgets.VBox):
             return "not started: choose the settings, then press Start"
         if session.is_finished:
             return "finished. New run begins another one, in a folder of its own"
-        return (
-            f"stopped at step {session.step}: Resume goes on to the same weights as if it had never been stopped. "
-            f"What is measured now is the best so far"
-        )
+        now = "The cells below take the best weights so far" if session.record().rows else "Nothing was validated yet"
+        return f"stopped at step {session.step}: Resume goes on to the same weights as if it had never been stopped. {now}"
 
     def _show_controls(self) -> None:
         is_idle, is_new = self._state == "idle", self.session.is_new

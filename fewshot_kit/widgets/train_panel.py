@@ -18,6 +18,12 @@ from fewshot_kit.widgets.worker import Worker
 
 FRAME_SECONDS = 0.5  # at least, between two texts of a training under way
 Check = Callable[[], None]
+# What the training says to who calls it or types a command, as it is called in the panel.
+WORDS = {
+    "meta_lr": "outer learning rate",
+    "add --resume to go on with it, or choose another folder with --out": "press Resume to go on with it, or New run for another folder",
+    "resume with the same settings, or choose another folder": "press New run for another folder",
+}
 
 
 class TrainPanel(widgets.VBox):
@@ -203,8 +209,16 @@ class TrainPanel(widgets.VBox):
         self.error, self._state = error, "idle"
         if isinstance(error, SettingError):
             self.settings.mark({error.name: str(error)})
-        self.status.show_error(error)
+        self.status.show_error(_for_a_person(error))
         self._show_controls()
+
+
+def _for_a_person(error: Exception) -> Exception:
+    """Return the error with the panel's words in its message."""
+    text = str(error)
+    for name, words in WORDS.items():
+        text = text.replace(name, words)
+    return RuntimeError(text) if text != str(error) else error
 
 
 def _describe(record: RunRecord | None) -> str:

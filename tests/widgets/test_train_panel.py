@@ -258,7 +258,7 @@ def test_a_diverged_run_is_told_and_its_state_kept(panel, uninterrupted, monkeyp
         panel.start()
         with pytest.raises(FloatingPointError, match="training has diverged"):
             panel.wait(TIMEOUT)
-        assert "Error" in panel.status.value and "lower meta_lr" in panel.status.value and enabled(panel) == STOPPED
+        assert "Error" in panel.status.value and "lower outer learning rate" in panel.status.value and enabled(panel) == STOPPED
     assert all(value.isfinite().all() for value in safetensors.torch.load_file(panel.session.folder / LAST).values())
     press(panel, "resume")
     panel.wait(TIMEOUT)
@@ -271,10 +271,11 @@ def test_a_folder_that_holds_a_run_is_an_error_to_start_in(panel):
     panel.start()
     with pytest.raises(FileExistsError, match="holds a run already"):
         panel.wait(TIMEOUT)
-    assert "Error" in panel.status.value and enabled(panel) == STOPPED
+    assert "Error" in panel.status.value and "press Resume" in panel.status.value and enabled(panel) == STOPPED
     panel.start(resume=True)
     with pytest.raises(ValueError, match="begun with another seed"):
         panel.wait(TIMEOUT)
+    assert "press New run" in panel.status.value and "--" not in panel.status.value
 
 
 @pytest.mark.parametrize("drawing", ["curves_figure", "png"])

@@ -215,10 +215,10 @@ class TrainPanel(widgets.VBox):
 
 def _for_a_person(error: Exception) -> Exception:
     """Return the error with the panel's words in its message."""
-    text = str(error)
+    message = str(error)
     for name, words in WORDS.items():
-        text = text.replace(name, words)
-    return RuntimeError(text) if text != str(error) else error
+        message = message.replace(name, words)
+    return RuntimeError(message) if message != str(error) else error
 
 
 def _describe(record: RunRecord | None) -> str:

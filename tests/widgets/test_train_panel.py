@@ -275,7 +275,7 @@ def test_a_folder_that_holds_a_run_is_an_error_to_start_in(panel):
     panel.start(resume=True)
     with pytest.raises(ValueError, match="begun with another seed"):
         panel.wait(TIMEOUT)
-    assert "press New run" in panel.status.value and "--" not in panel.status.value
+    assert "press New run" in panel.status.value and "--out" not in panel.status.value
 
 
 @pytest.mark.parametrize("drawing", ["curves_figure", "png"])

@@ -60,6 +60,11 @@ def rotates_in_training(name: str) -> bool:
     return _lookup(name).rotates
 
 
+def has_photographs(name: str) -> bool:
+    """Say whether a data set's pictures are photographs in colour, which a network for ink cannot tell apart."""
+    return _lookup(name).photographs
+
+
 def is_available(name: str) -> bool:
     """Say whether a data set can be loaded without a network."""
     return _lookup(name).is_here()
@@ -71,6 +76,7 @@ class _DataSet:
     load: Callable[..., ClassImages]  # (split, preprocessing, progress)
     is_here: Callable[[], bool]
     rotates: bool = False  # in training: ink without an up and down of its own, unless its classes are rotated already
+    photographs: bool = False
     reads_first: bool = False  # `load` takes samples_per_class too, and reads no more than those
 
 
@@ -99,9 +105,9 @@ _DATASETS = {
     "omniglot_vinyals": _remote(ALL, omniglot.load_omniglot_vinyals, _OMNIGLOT),
     "mnist": _remote(("test",), digits.load_mnist, _MNIST),
     "quickdraw": _DataSet(ALL, quickdraw.load_quickdraw, quickdraw.quickdraw_is_here, rotates=True, reads_first=True),
-    "cifar_fs": _DataSet(ALL, photographs.load_cifar_fs, photographs.cifar_is_here),
-    "grocery_store": _DataSet(ALL, photographs.load_grocery_store, photographs.grocery_is_here),
-    "grocery_store_images": _DataSet(ALL, photographs.load_grocery_store_images, photographs.grocery_is_here),
+    "cifar_fs": _DataSet(ALL, photographs.load_cifar_fs, photographs.cifar_is_here, photographs=True),
+    "grocery_store": _DataSet(ALL, photographs.load_grocery_store, photographs.grocery_is_here, photographs=True),
+    "grocery_store_images": _DataSet(ALL, photographs.load_grocery_store_images, photographs.grocery_is_here, photographs=True),
     "digits": _DataSet(("test",), digits.load_small_digits, lambda: find_spec("sklearn") is not None),
     "characters": _example_archive(bundled.CHARACTERS),
     "characters_by_alphabet": _DataSet(ALL, bundled.load_characters_by_alphabet, bundled.CHARACTERS.is_file, rotates=True),

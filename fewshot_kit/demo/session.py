@@ -29,10 +29,13 @@ class Epoch:
     support_losses: tuple[float, ...]  # after 0 .. step epochs
     queries: Tensor  # (n_query_total, c, h, w)
     predictor: Predictor
+    n_way: int
 
     @cached_property
     def probabilities(self) -> Tensor:
         """Return those of the queries, (n_query_total, n_way); computed when first asked for, since few epochs are ever drawn."""
+        if not len(self.queries):  # nor has every layer an answer to no picture at all
+            return torch.empty(0, self.n_way)
         return self.predictor(self.queries).softmax(1).cpu()
 
 
@@ -46,7 +49,7 @@ class Learning:
 
     @property
     def accuracy(self) -> float:
-        """Return the share of the queries that are right."""
+        """Return the share of the queries that are right; NaN where there are none."""
         answers = self.epochs[-1].probabilities.argmax(1)
         return (answers == self.episode.query.labels).float().mean().item()
 
@@ -81,8 +84,20 @@ class DemoSession:
 
     def load(self, dataset: str) -> Episode:
         """Change to another data set (its test split) and sample; on an error everything stays as it was."""
-        images = load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=not is_available(dataset))
-        return self._sample(images, None, {})
+        return self._sample(self.read(dataset), None, {})
+
+    def read(self, dataset: str) -> ClassImages:
+        """Return the test split of a data set as the network wants its pictures; the session stays as it is."""
+        return load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=not is_available(dataset))
+
+    def lay(
+        self, images: ClassImages, *, n_way: int, n_shot: int, n_query: int, seed: int, class_ids: Sequence[int] | None = None
+    ) -> Episode:
+        """Put an episode of these pictures on the table, classes by chance unless they are given; the very same stays as it is."""
+        changes = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "seed": seed}
+        if images is self.dataset and class_ids == self.class_ids and all(getattr(self, name) == value for name, value in changes.items()):
+            return self.episode
+        return self._sample(images, None if class_ids is None else tuple(class_ids), changes)
 
     def sample(
         self, *, n_way: int | None = None, n_shot: int | None = None, n_query: int | None = None, seed: int | None = None
@@ -125,7 +140,7 @@ class DemoSession:
 
         def note(step: int, loss: float, predictor: Predictor) -> None:
             losses = (*epochs[-1].support_losses, loss) if epochs else (loss,)
-            epochs.append(Epoch(step, losses, queries, predictor))
+            epochs.append(Epoch(step, losses, queries, predictor, episode.n_way))
             if on_epoch is not None:
                 on_epoch(epochs[-1])
 

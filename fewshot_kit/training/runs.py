@@ -1,24 +1,32 @@
-"""Runs to look at: settings, curves and results of a run's or a checkpoint's folder, tables of them, and a training that is watched."""
+"""What a run's folder says, or a checkpoint's: its settings, the curve of its training and what was measured of it."""
 
-import html
 import json
-import math
-import re
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from fewshot_kit.results import Interval, describe_mode
+from fewshot_kit.results import Interval
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
-from fewshot_kit.training.config import TrainConfig
-from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT, Run, has_begun, open_run, train
+from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT
 
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
 _ROW = ("step", "train_loss", "val_accuracy", "val_loss")
-_RESULT = ("accuracy", "loss", "dataset", "split", "n_way", "n_shot", "n_episodes", "transductive", "settings")
+_TEXTS, _NUMBERS, _INTERVALS = ("dataset", "split"), ("n_way", "n_shot", "n_episodes"), ("accuracy", "loss")
+_RESULT = (*_INTERVALS, *_TEXTS, *_NUMBERS, "transductive")
+
+# What each learner means by its training loss: all of training tasks, and none to be compared with the cross entropy in validation.
+TRAINING_LOSSES = {
+    "reptile": "cross entropy on the pictures of training tasks, just before the last inner step",
+    "maml": "cross entropy on the queries of training tasks, after the inner loop",
+    "meta_sgd": "cross entropy on the queries of training tasks, after the inner loop",
+    "protonet": "cross entropy on the queries of training tasks",
+    "magnet": "Magnet loss: how close clusters are to those of other classes",
+    "repmet": "RepMet's loss over the classes of training, by distance to their representatives",
+    "softmax": "cross entropy over all classes of training at once",
+}
+OWN_TASKS = "of its own training tasks"  # of a learner that is not in the list
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,30 @@ class RunRecord:
     settings: dict = field(repr=False)  # config.json as read
     rows: tuple[dict, ...] = field(repr=False)  # the lines of log.jsonl, one a validation
     results: tuple[dict, ...] = field(repr=False)  # `Evaluation`s as dictionaries
+    problems: tuple[str, ...] = ()  # the measurements that could not be read, and why
+
+    @property
+    def training(self) -> dict:
+        """The settings of its training by name, those of its source of tasks among them."""
+        training = self.settings["training"]
+        return {**training, **training.get("source", {})} if isinstance(training.get("source", {}), dict) else training
+
+    @property
+    def dataset(self) -> str:
+        """What it was trained on, "" where that is not recorded."""
+        return str(self.training.get("dataset") or "")
+
+    @property
+    def validated_on(self) -> tuple[str, int | None, int | None]:
+        """Data set, classes and pictures each of its validation: accuracies of other tasks cannot be compared."""
+        training = self.training  # n_way and n_shot: as older runs call it
+        way, shot = (training.get(f"val_{name}", training.get(f"n_{name}")) for name in ("way", "shot"))
+        return self.dataset, way if isinstance(way, int) else None, shot if isinstance(shot, int) else None
+
+    def best(self) -> dict | None:
+        """Return the line of the validation of the highest accuracy, None before the first."""
+        known = [row for row in self.rows if row["val_accuracy"]["mean"] is not None]
+        return max(known, key=lambda row: row["val_accuracy"]["mean"], default=None)
 
     def curves(self) -> dict[str, np.ndarray]:
         """Return the log by column, each (n_rows,): NaN where there is no value, as in the interval of a single episode."""
@@ -39,23 +71,6 @@ class RunRecord:
             columns[name] = [row[name]["mean"] for row in self.rows]
             columns[f"{name}_half_width"] = [row[name]["half_width"] for row in self.rows]
         return {name: np.array(values, dtype=float) for name, values in columns.items()}
-
-
-def read_run(folder: str | Path) -> RunRecord:
-    """Read the folder of a run, finished or not, or of a checkpoint.
-
-    Raises FileNotFoundError where there is none, ValueError for a file that is damaged. The last line of a log may be cut short.
-    """
-    folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise FileNotFoundError(f"{folder} holds no run: there is no {CONFIG}; give the folder of a run or of a checkpoint")
-    settings = _read_json(folder / CONFIG)
-    if not {"learner", "training"} <= settings.keys():
-        raise ValueError(f"{folder / CONFIG} names no learner and training: it is no run of this kit; choose another folder")
-    files = [*[folder / RESULT][: (folder / RESULT).is_file()], *sorted((folder / RESULTS).glob("*.json"))]
-    results = [_check_result(_read_json(file), file) for file in files]
-    results += [_check_result(result, folder / CONFIG) for result in settings.get("results", ())]
-    return RunRecord(folder.resolve().name, folder, settings["learner"], settings, tuple(read_log(folder / LOG)), tuple(results))
 
 
 def find_runs(folder: str | Path) -> list[Path]:
@@ -70,10 +85,62 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
+def read_runs(places: Iterable[str | Path]) -> tuple[list[RunRecord], list[str]]:
+    """Read every run and checkpoint in these folders; also return what could not be read, a sentence each: the others do not suffer."""
+    records: dict[Path, RunRecord] = {}
+    problems: list[str] = []
+    for place in places:
+        try:
+            folders = find_runs(place)
+        except OSError as error:
+            problems.append(str(error))
+            continue
+        for folder in folders:
+            try:
+                records[folder.resolve()] = read_run(folder)
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+    return list(records.values()), problems + [problem for record in records.values() for problem in record.problems]
+
+
+def read_run(folder: str | Path) -> RunRecord:
+    """Read the folder of a run, finished or not, or of a checkpoint.
+
+    Raises FileNotFoundError where there is none, ValueError if the settings or the log are damaged. The last line of a log may be cut
+    short; a measurement that is damaged is left out and named in `problems`.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"{folder} holds no run: there is no {CONFIG}; give the folder of a run or of a checkpoint")
+    settings = _read_json(folder / CONFIG)
+    if not (isinstance(settings.get("learner"), str) and isinstance(settings.get("training"), dict)):
+        raise ValueError(f"{folder / CONFIG} names no learner and training: it is no run of this kit; choose another folder")
+    results, problems = _read_results(folder, settings)
+    rows = tuple(read_log(folder / LOG))
+    return RunRecord(folder.resolve().name, folder, settings["learner"], settings, rows, tuple(results), tuple(problems))
+
+
+def _read_results(folder: Path, settings: dict) -> tuple[list[dict], list[str]]:
+    """Return the measurements of a run, and what is wrong with those that cannot be read."""
+    results, problems = [], []
+    for file in [*[folder / RESULT][: (folder / RESULT).is_file()], *sorted((folder / RESULTS).glob("*.json"))]:
+        try:
+            results.append(_check_result(_read_json(file), file))
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    recorded = settings.get("results", [])
+    for result in recorded if isinstance(recorded, list) else [recorded]:
+        try:
+            results.append(_check_result(result, folder / CONFIG))
+        except ValueError as error:
+            problems.append(str(error))
+    return results, problems
+
+
 def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); mend it or take it away") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object; mend it or take it away")
@@ -82,77 +149,72 @@ def _read_json(path: Path) -> dict:
 
 def read_log(path: Path) -> list[dict]:
     """Return the validations of a log.jsonl; a last line that is being written, or was cut short, is passed over."""
-    lines, rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    except ValueError as error:
+        raise ValueError(f"{path} is no text ({error}); take it away") from error
+    rows = []
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # it is being written, or the process was killed while it wrote
                 break
             raise ValueError(f"{path}, line {number} is not valid JSON ({error}); take the line away") from error
-        if not isinstance(rows[-1], dict) or not rows[-1].keys() >= set(_ROW):
+        if not _is_validation(rows[-1]):
             raise ValueError(f"{path}, line {number} is no validation: it needs {', '.join(_ROW)}; take the line away")
     return rows
 
 
-def _check_result(result: dict, path: Path) -> dict:
-    missing = [name for name in _RESULT if name not in result]
+def _is_validation(row: object) -> bool:
+    return (
+        isinstance(row, dict)
+        and row.keys() >= set(_ROW)
+        and _is_number(row["step"])
+        and 0 <= row["step"] < 1e15
+        and (row["train_loss"] is None or _is_number(row["train_loss"]))
+        and _is_interval(row["val_accuracy"])
+        and _is_interval(row["val_loss"])
+    )
+
+
+def _is_number(value: object) -> bool:
+    """Say whether JSON gave a number that an array can hold."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
+
+
+def _is_interval(value: object) -> bool:
+    is_one = isinstance(value, dict) and value.keys() == {"mean", "half_width"}
+    return is_one and all(part is None or _is_number(part) for part in value.values())
+
+
+def _check_result(result: object, path: Path) -> dict:
+    fields = result if isinstance(result, dict) else {}
+    missing = [name for name in _RESULT if name not in fields]
     if missing:
         raise ValueError(f"{path} is no measurement of `evaluate --json`: it lacks {', '.join(missing)}; take it away")
-    return result
+    wrong = [name for name in _TEXTS if not isinstance(fields[name], str)] + [name for name in _NUMBERS if not _is_number(fields[name])]
+    wrong += [name for name in _INTERVALS if not _is_interval(fields[name])]
+    wrong += [] if isinstance(fields.get("settings", {}), dict) else ["settings"]
+    if wrong:
+        raise ValueError(f"{path} is no measurement of `evaluate --json`: {', '.join(wrong)} cannot be read; take it away")
+    return fields
 
 
-# Tables
+def describe_training_loss(learner: str | None = None) -> str:
+    """Say what a learner's training loss is; of an unknown one, what holds for all."""
+    return f"{TRAINING_LOSSES.get(learner, OWN_TASKS)}; not comparable with the validation's"
 
 
-def results_table(records: Iterable[RunRecord]) -> list[dict]:
-    """Return a row a measurement: accuracy and loss (`Interval`s, fractions and nats) with their protocol, and what was trained on."""
-    return [
-        {
-            "run": record.name,
-            "learner": record.learner,
-            "samples_per_class": record.settings["training"].get("source", {}).get("samples_per_class"),  # in training; None: all
-            **{name: result[name] for name in ("dataset", "split", "n_way", "n_shot", "n_episodes")},
-            "accuracy": Interval(**result["accuracy"]),
-            "loss": Interval(**result["loss"]),
-            "mode": describe_mode(result),
-            "settings": result["settings"],
-        }
-        for record in records
-        for result in record.results
-    ]
-
-
-_COLUMNS: dict[str, Callable[[dict], str]] = {
-    "run": lambda row: row["run"],
-    "learner": lambda row: row["learner"],
-    "trained on, pictures a class": lambda row: str(row["samples_per_class"] or "all"),
-    "data set": lambda row: f"{row['dataset']} {row['split']}",
-    "way": lambda row: str(row["n_way"]),
-    "shot": lambda row: str(row["n_shot"]),
-    "accuracy": lambda row: row["accuracy"].percent(),
-    "cross entropy": lambda row: str(row["loss"]),
-    "episodes": lambda row: f"{row['n_episodes']}, {row['mode']}",
-    "settings": lambda row: ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in row["settings"].items()) or "–",
-}
-
-
-def markdown_table(rows: Sequence[dict]) -> str:
-    """Write the rows of `results_table` as a Markdown table; no name in it can break it."""
-    lines = [list(_COLUMNS), ["---"] * len(_COLUMNS)]
-    lines += [[_escape_markdown(text(row)) for text in _COLUMNS.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*\[\]$|~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
-
-
-def html_table(rows: Sequence[dict]) -> str:
-    """Write the rows of `results_table` as an HTML table, every text escaped."""
-    head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    body = ("".join(f"<td>{html.escape(text(row))}</td>" for text in _COLUMNS.values()) for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{cells}</tr>' for cells in body)}</tbody></table>"
+def describe_row(row: dict, learner: str | None = None) -> str:
+    """Write a line of the log for a person, with what its learner's training loss is."""
+    accuracy, loss = Interval(**row["val_accuracy"]), Interval(**row["val_loss"])
+    best = ", the best so far" if row.get("best") else ""
+    training = "unknown" if row["train_loss"] is None else f"{row['train_loss']:.3f}"
+    return (
+        f"validation at step {row['step']}: {accuracy.percent()}, cross entropy {loss}{best}; "
+        f"training loss {training} ({describe_training_loss(learner)})"
+    )
 
 
 def to_tensorboard(record: RunRecord, folder: str | Path) -> Path:
@@ -173,73 +235,3 @@ def to_tensorboard(record: RunRecord, folder: str | Path) -> Path:
                 if value is not None:
                     writer.add_scalar(name, value, row["step"], walltime=row.get("seconds"))
     return place
-
-
-# A training that is watched
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands."""
-
-    step: int
-    n_steps: int
-    loss: float  # of training, smoothed over some ten steps
-    steps_per_second: float  # since it was started, validations included; NaN until there are two steps
-
-    def __str__(self) -> str:
-        text = f"step {self.step} of {self.n_steps}"
-        if math.isfinite(self.steps_per_second):
-            left = round((self.n_steps - self.step) / self.steps_per_second)
-            minutes, seconds = divmod(left, 60)
-            hours, minutes = divmod(minutes, 60)
-            text += f" · {self.steps_per_second:.3g} steps/s · {f'{hours}:{minutes:02d}' if hours else minutes}:{seconds:02d} left"
-        return f"{text} · training loss {self.loss:.3f} (smoothed)"
-
-
-def describe_row(row: dict) -> str:
-    """Write a line of the log for a person."""
-    accuracy, loss = Interval(**row["val_accuracy"]), Interval(**row["val_loss"])
-    best = ", the best so far" if row.get("best") else ""
-    return f"validation at step {row['step']}: {accuracy.percent()}, cross entropy {loss}{best}; training loss {row['train_loss']:.3f}"
-
-
-class TrainingSession:
-    """A training that is watched: what a panel shows of a run, without a widget in it."""
-
-    def __init__(self, folder: str | Path, learner_name: str, learner_config, config: TrainConfig):
-        self.folder, self.learner_name, self.learner_config, self.config = Path(folder), learner_name, learner_config, config
-        self.run: Run | None = None  # once it was opened
-
-    @property
-    def is_new(self) -> bool:
-        return not has_begun(self.folder)
-
-    @property
-    def is_finished(self) -> bool:
-        """Say whether the run was trained to its end; of a folder that was not opened yet, it is not known."""
-        return self.run is not None and self.run.step == self.config.outer_steps
-
-    def record(self) -> RunRecord | None:
-        return None if self.is_new else read_run(self.folder)
-
-    def train(
-        self,
-        *,
-        resume: bool = False,
-        on_step: Callable[[Progress], None] | None = None,
-        on_evaluation: Callable[[dict], None] | None = None,
-    ) -> bool:
-        """Begin the run, or go on with it; return whether it is finished. Raise `Cancelled` in `on_step` to stop: the state is saved."""
-        self.run = open_run(self.folder, self.learner_config, self.config, resume=resume)
-        n_losses, smoothed, started = 0, 0.0, 0.0
-
-        def note(run: Run, loss: float) -> None:
-            nonlocal n_losses, smoothed, started
-            n_losses, smoothed = n_losses + 1, 0.9 * smoothed + 0.1 * loss
-            started = started or time.perf_counter()  # not before: the data had to be loaded
-            rate = (n_losses - 1) / (time.perf_counter() - started) if n_losses > 1 else math.nan
-            if on_step is not None:
-                on_step(Progress(run.step, self.config.outer_steps, smoothed / (1 - 0.9**n_losses), rate))
-
-        return train(self.run, on_step=note, on_evaluation=on_evaluation)

@@ -149,8 +149,12 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
 
 def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
     """Return the settings of a run as they stand in its config.json."""
-    name = next(name for name, kind in CONFIGS.items() if type(learner_config) is kind)
-    return {"learner": name, "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
+    return {"learner": config_name(learner_config), "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
+
+
+def config_name(learner_config: LearnerConfig) -> str:
+    """Return the name of the learner that a configuration is of."""
+    return next(name for name, kind in CONFIGS.items() if type(learner_config) is kind)
 
 
 def has_begun(folder: Path) -> bool:
@@ -161,7 +165,7 @@ def has_begun(folder: Path) -> bool:
 def _check_same_settings(folder: Path, settings: dict) -> None:
     saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if "source" not in saved.get("training", {}):
-        raise ValueError(f"{folder} was begun by an earlier version of the kit, with settings of other names; choose another folder")
+        raise ValueError(f"{folder} was begun by an earlier version of the kit; choose another folder")
     if changed := _differences(saved, json.loads(json.dumps(settings))):
         raise ValueError(f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder")
 

@@ -2,6 +2,7 @@
 
 from fewshot_kit.widgets.embedding_panel import EmbeddingPanel
 from fewshot_kit.widgets.few_shot_panel import FewShotPanel
+from fewshot_kit.widgets.runs_panel import RunsPanel
 from fewshot_kit.widgets.train_panel import TrainPanel
 
-__all__ = ["EmbeddingPanel", "FewShotPanel", "TrainPanel"]
+__all__ = ["EmbeddingPanel", "FewShotPanel", "RunsPanel", "TrainPanel"]

@@ -5,21 +5,22 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from fewshot_kit import plots
-from fewshot_kit.demo.session import DemoSession
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.widgets.controls import Picture
 
 PER_PAGE = 12
 MAX_CHOSEN = 10
 
 
 class ClassPicker(widgets.VBox):
-    """Pages of thumbnails, one a class, each with a button that takes it; `on_choose` gets the class ids."""
+    """Pages of thumbnails, one a class, each with a button that takes it; `on_choose` gets the pictures and the class ids."""
 
-    def __init__(self, session: DemoSession, on_choose: Callable[[list[int]], None]):
-        self._session, self._on_choose = session, on_choose
+    def __init__(self, images: ClassImages, on_choose: Callable[[ClassImages, list[int]], None], most: int = MAX_CHOSEN):
+        self.images, self._on_choose, self._most = images, on_choose, most
         self.chosen: list[int] = []
         self._page = 0
         self._class_ids: list[int] = []  # of the page on show, in the order of its cells
-        self.thumbnails = [widgets.Image(format="png", layout=widgets.Layout(width="64px", height="64px")) for _ in range(PER_PAGE)]
+        self.thumbnails = [Picture(width="64px") for _ in range(PER_PAGE)]
         self.buttons = [widgets.ToggleButton(layout=widgets.Layout(width="136px")) for _ in range(PER_PAGE)]
         for cell, button in enumerate(self.buttons):
             button.observe(lambda change, cell=cell: self._on_toggle(cell, change["new"]), "value")
@@ -32,28 +33,30 @@ class ClassPicker(widgets.VBox):
         self.next.on_click(lambda _: self.show_page(self._page + 1))
         self.where = widgets.Label()
         self.use = widgets.Button(description="Use these classes", button_style="primary", disabled=True)
-        self.use.on_click(lambda _: self._on_choose(list(self.chosen)))
-        grid = widgets.GridBox(self._cells, layout=widgets.Layout(grid_template_columns="repeat(6, 146px)", grid_gap="6px"))
-        super().__init__([grid, widgets.HBox([self.previous, self.next, self.where, self.use])])
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was chosen and show the first page of the session's data set."""
-        self.chosen = []
+        self.use.on_click(lambda _: self._on_choose(self.images, list(self.chosen)))
+        grid = widgets.GridBox(self._cells, layout=widgets.Layout(grid_template_columns="repeat(auto-fill, 146px)", grid_gap="6px"))
+        row = widgets.HBox([self.previous, self.next, self.where, self.use], layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__([grid, row])
         self.show_page(0)
+
+    def show(self, images: ClassImages) -> None:
+        """Offer the classes of another data set; nothing of the one before stays chosen."""
+        if images is not self.images:
+            self.images, self.chosen = images, []
+            self.show_page(0)
 
     def show_page(self, page: int) -> None:
         """Show the page, counted from 0; beyond the last one it goes on with the first."""
-        dataset = self._session.dataset
-        n_pages = -(-len(dataset) // PER_PAGE)
+        images = self.images
+        n_pages = -(-len(images) // PER_PAGE)
         self._page = page % n_pages
-        self._class_ids = list(range(self._page * PER_PAGE, min((self._page + 1) * PER_PAGE, len(dataset))))
+        self._class_ids = list(range(self._page * PER_PAGE, min((self._page + 1) * PER_PAGE, len(images))))
         for cell, box in enumerate(self._cells):
             box.layout.visibility = "visible" if cell < len(self._class_ids) else "hidden"
-        for class_id, image, button in zip(self._class_ids, self.thumbnails, self.buttons, strict=False):
-            image.value = plots.thumbnail(dataset.of_class(class_id)[0].numpy())
-            button.tooltip = dataset.class_names[class_id]
-            button.description = _shorten(dataset.class_names[class_id])
+        for class_id, thumbnail, button in zip(self._class_ids, self.thumbnails, self.buttons, strict=False):
+            name = images.class_names[class_id]
+            thumbnail.show(plots.thumbnail(images.of_class(class_id)[0].numpy()), f"a picture of {name}")
+            button.tooltip, button.description = name, _shorten(name)
             button.set_trait("value", class_id in self.chosen)
         self.previous.disabled = self.next.disabled = n_pages == 1
         self._show_count(n_pages)
@@ -64,11 +67,11 @@ class ClassPicker(widgets.VBox):
             self.chosen.append(class_id)
         elif not taken and class_id in self.chosen:
             self.chosen.remove(class_id)
-        self._show_count(-(-len(self._session.dataset) // PER_PAGE))
+        self._show_count(-(-len(self.images) // PER_PAGE))
 
     def _show_count(self, n_pages: int) -> None:
-        self.use.disabled = not 2 <= len(self.chosen) <= MAX_CHOSEN
-        self.where.value = f"page {self._page + 1} of {n_pages} · {len(self.chosen)} chosen (2 to {MAX_CHOSEN})"
+        self.use.disabled = not 2 <= len(self.chosen) <= self._most
+        self.where.value = f"page {self._page + 1} of {n_pages} · {len(self.chosen)} chosen (2 to {self._most})"
 
 
 def _shorten(name: str) -> str:

@@ -3,275 +3,299 @@
 import html
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import ipywidgets as widgets
 import numpy as np
-import torch
 
 from fewshot_kit import plots
-from fewshot_kit.data.datasets import dataset_names, is_available
-from fewshot_kit.demo.session import DemoSession, Learning
-from fewshot_kit.results import Interval
-from fewshot_kit.widgets.class_picker import ClassPicker
-from fewshot_kit.widgets.controls import StatusLine, int_slider, log_slider, numbered
+from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.demo.photographs import warn_of_photographs
+from fewshot_kit.demo.request import Limits, Request, title
+from fewshot_kit.demo.session import DemoSession, Epoch, Learning
+from fewshot_kit.learners.settings import CHOSEN
+from fewshot_kit.plots.verdicts import tally
+from fewshot_kit.widgets.class_picker import MAX_CHOSEN, ClassPicker
+from fewshot_kit.widgets.controls import TEXT, StatusLine, counted, numbered, said, setting_slider, styles, text
+from fewshot_kit.widgets.data_controls import COUNTED, DataControls
+from fewshot_kit.widgets.evaluation import NO_QUERIES, EvaluationControls
 from fewshot_kit.widgets.own_picture import OwnPicture
 from fewshot_kit.widgets.worker import Worker
 
-OWN_FOLDER = "own folder …"
-EVALUATION_EPISODES = 200
-COUNTED = ("n_way", "n_shot", "n_query", "seed")
 Check = Callable[[], None]
 
 
+@dataclass(frozen=True)
+class Work:
+    """A request being served, or served: what of it there is, on which pictures, and what was learned so far."""
+
+    asked: Request  # as it came from the controls
+    request: Request  # as far as the data set can serve it
+    images: ClassImages | None = None  # until they are read
+    notes: tuple[str, ...] = ()  # what had to be lowered, in words
+    warning: str = ""  # what a person must know of these pictures, HTML
+    epochs: list[Epoch] = field(default_factory=list)
+    learning: Learning | None = None  # when it is done, or was stopped
+    drawn: object = None  # what the picture is drawn from, beside the learning
+
+
 class EpisodePanel(widgets.VBox):
-    """Choose an episode, learn it, evaluate. A subclass learns and shows what was learned (`_learn`), and lays out the parts."""
+    """Choose an episode, learn it, evaluate. A subclass shows what is learned, and lays out the parts.
+
+    The state of a panel is three things: what is `requested`, what is `running`, what is `shown`. A person's hand on a control changes
+    `requested` alone, and the one worker serves the newest request. Controls are set from `requested`, pictures from `shown`; after an
+    error `requested` is what is `shown`.
+    """
+
+    keeps_what_was_learned = False  # of a learning that is stopped: else the one before stays
 
     def __init__(self, session: DemoSession, *, settings: Mapping[str, float] | None, most_classes: int):
-        """Show the session; sliders of fine-tuning are there if it has any, and start from the given settings or its checkpoint's."""
-        super().__init__(layout=widgets.Layout(width="960px"))
+        """Show the session; the sliders start from the given settings, or from those that suit its checkpoint best."""
+        super().__init__(layout=widgets.Layout(width="100%", max_width="1500px"))
         self.session = session
-        self.learning: Learning | None = None
-        self.status = StatusLine()
-        self.worker = Worker(self._show_error)
-        self._syncing_thread: int | None = None  # it sets the controls to what the session has; any other is a person who moves them
-        self._wanted: dict[str, Callable[[], object]] = {}  # what to do to the session before the next learning; the newest of each kind
-        self._lock = threading.Lock()
-        self._tried: set[str] = set()  # kinds of what was wanted and done, well or not, since the controls were last set by the session
-        self._failed: Exception | None = None  # what a choice came to that nobody was told of yet
-        self._n_asked = self._n_learned = 0  # how many times a learning was asked for, and that count when the last one began
-        self.picker = ClassPicker(session, self.choose)
+        self.requested = self._first_request(settings or {})
+        self.running: Work | None = None
+        self.shown: Work | None = None  # None only until the first learning is done
+        self._lock = threading.RLock()  # held while `requested` changes, and while controls are set from it
+        self.worker = Worker(self._on_error)
+        self.status, self.notice = StatusLine(layout=widgets.Layout(min_height="48px", width="auto")), text(display="none")
+        self.data = DataControls(lambda: self.requested, self.ask, self.load, most_classes=most_classes)
+        self.picker = ClassPicker(session.dataset, self.choose, min(MAX_CHOSEN, session.learner.max_way or MAX_CHOSEN))
         self.own_picture = OwnPicture(self.classify)
-        self._make_data_controls(most_classes)
-        self._make_sliders(settings or {})
-        self._make_evaluation_controls()
+        self.evaluation = EvaluationControls(self.evaluate)
+        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
+        self.stop_button.on_click(lambda _: self.stop())
+        self._make_sliders()
 
     # The controls.
 
-    def _make_data_controls(self, most_classes: int) -> None:
+    def _first_request(self, given: Mapping[str, float]) -> Request:
         session = self.session
-        options = [(name if is_available(name) else f"{name} (download)", name) for name in dataset_names()]
-        self.dataset = widgets.Dropdown(
-            options=[*options, (OWN_FOLDER, OWN_FOLDER)], description="data set", layout=widgets.Layout(width="300px")
-        )
-        self.dataset.value = self._dataset_shown()
-        self.folder = widgets.Text(
-            placeholder="folder or .zip with one sub-folder a class, then Enter", layout=widgets.Layout(width="420px")
-        )
-        self.folder.continuous_update = False
-        self.folder.layout.visibility = "visible" if self.dataset.value == OWN_FOLDER else "hidden"
-        self.n_way = int_slider(session.n_way, 2, max(most_classes, session.n_way), "classes (way)")
-        self.n_shot = int_slider(session.n_shot, 1, max(10, session.n_shot), "pictures each (shot)")
-        self.n_query = int_slider(session.n_query, 1, max(10, session.n_query), "queries a class")
-        self.seed = widgets.IntText(value=session.seed, description="seed", layout=widgets.Layout(width="200px"))
-        self.sample_button = widgets.Button(description="Sample classes", button_style="primary", icon="random")
-        way, shot, query = (numbered(slider, widgets.BoundedIntText) for slider in (self.n_way, self.n_shot, self.n_query))
-        self.data_box = widgets.VBox(
-            [
-                widgets.HBox([self.dataset, self.folder]),
-                widgets.HBox([way, self.seed, self.sample_button]),
-                widgets.HBox([shot, query]),
-                widgets.Accordion([self.picker], titles=("Choose the classes by hand",)),
-            ]
-        )
-        self._watch_data_controls()  # after the links between sliders and boxes: an error that comes at once sets the controls back
+        session.learner.with_settings(**given)  # raises ValueError for what it has not
+        settings = [replace(s, value=given[s.name], source=CHOSEN) if s.name in given else s for s in session.settings()]
+        counts = {name: getattr(session, name) for name in COUNTED}
+        return Request(session.dataset.name, **counts, class_ids=session.class_ids, settings=tuple(settings))
 
-    def _watch_data_controls(self) -> None:
-        self.dataset.observe(lambda change: self._on_dataset(change["new"]), "value")
-        self.folder.observe(lambda change: self._on_folder(change["new"].strip()), "value")
-        for control in (self.n_way, self.n_shot, self.n_query, self.seed):
-            control.observe(lambda _: None if self._is_syncing() else self.sample(), "value")
-        self.sample_button.on_click(lambda _: self.seed.set_trait("value", int(torch.randint(10**6, ()))))
+    def _make_sliders(self) -> None:
+        self.sliders = {setting.name: setting_slider(setting) for setting in self.requested.settings}
+        self.setting_boxes = [numbered(slider) for slider in self.sliders.values()]
+        for name, slider in self.sliders.items():  # after the number boxes: `_turn` may set the slider again
+            slider.observe(lambda change, name=name: self._turn(name, change["new"]), "value")
 
-    def _make_sliders(self, given: Mapping[str, float]) -> None:
-        self.sliders: dict[str, widgets.Widget] = {}
-        self.setting_boxes: list[widgets.HBox] = []
-        for setting in self.session.learner.with_settings(**given).settings():
-            high = max(setting.high, setting.value)
-            make = log_slider if setting.scale == "log" else int_slider
-            slider = make(setting.value, min(setting.low, setting.value), high, setting.label)
-            self.sliders[setting.name] = slider
-            box = {} if setting.is_whole else {"step": 0.001}
-            self.setting_boxes.append(numbered(slider, widgets.BoundedIntText if setting.is_whole else widgets.BoundedFloatText, **box))
-            slider.observe(lambda _: self.learn(), "value")
+    def _lay_out(self, controls: list[widgets.Widget], result: list[widgets.Widget]) -> None:
+        """Put the controls beside the result where there is room, above it where there is not; folded, what takes the whole width."""
+        group = widgets.VBox([self.notice, *controls, self.evaluation], layout=widgets.Layout(flex="1 1 380px", width="auto"))
+        gaps = {"flex_flow": "row wrap", "grid_gap": "0 20px", "align_content": "flex-start"}
+        left = widgets.HBox([self.data, group], layout=widgets.Layout(flex="1 1 380px", width="auto", **gaps))
+        left.add_class("fewshot-groups")
+        right = widgets.VBox([self.status, *result], layout=widgets.Layout(flex="3 1 680px", max_width="940px", width="auto"))
+        columns = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px 20px", width="100%"))
+        columns.add_class("fewshot-columns")
+        folded = [(self.picker, "Choose the classes by hand"), (self.own_picture, "Try a picture of your own")]
+        self.children = [styles(), columns, *(widgets.Accordion([part], titles=(name,)) for part, name in folded)]
+        self.status.add_class("fewshot-status")
+        self.status.add_class("fewshot-text")
+        self.notice.add_class("fewshot-notice")
 
-    def _make_evaluation_controls(self) -> None:
-        self.evaluate_button = widgets.Button(
-            description=f"Evaluate on {EVALUATION_EPISODES} episodes", layout=widgets.Layout(width="230px")
-        )
-        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.progress = widgets.IntProgress(max=EVALUATION_EPISODES, layout=widgets.Layout(width="300px"))
-        self.result = widgets.HTML()
-        self.evaluate_button.on_click(lambda _: self.evaluate())
-        self.stop_button.on_click(lambda _: self.stop())
-
-    def _name_parts(self, *names: str) -> None:
-        """Give these parts a class by which styles and tests find them in the page."""
-        for name in names:
-            getattr(self, name).add_class(f"fewshot-{name.replace('_', '-')}")
+    def _begin(self) -> None:
+        """Show the first learning: here, so that an error is the caller's, and only then listen to the controls."""
+        self._serve(lambda: None)
+        self.data.watch()
 
     # What a person does. Each returns at once; the work runs in the worker.
 
-    def _on_dataset(self, name: str) -> None:
-        self.folder.layout.visibility = "visible" if name == OWN_FOLDER else "hidden"
-        if name != OWN_FOLDER and not self._is_syncing():
-            self.load(name)
-
-    def _on_folder(self, path: str) -> None:
-        if path:
-            self.load(f"folder:{path}")
-
-    def load(self, dataset: str) -> None:
-        """Change the data set, sample from it and learn."""
-        self.status.say(f"loading {html.escape(dataset)} …")
-        self._start("data set", lambda: (self.session.load(dataset), self.picker.reset()))
-
-    def sample(self) -> None:
-        """Sample an episode by the settings on show, and learn it."""
-        settings = {name: getattr(self, name).value for name in COUNTED}
-        self._start("episode", lambda: self._sample(**settings))
-
-    def choose(self, class_ids: list[int]) -> None:
-        """Take these classes of the data set on show, and learn them."""
-        dataset = self.session.dataset
-        self._start("episode", lambda: self.session.choose(class_ids) if self.session.dataset is dataset else None)
-
-    def _start(self, kind: str, prepare: Callable[[], object]) -> None:
+    def ask(self, **changes) -> None:
+        """Request what is on the controls, with these changes; what is requested already is not served again."""
         with self._lock:
-            self._wanted.pop(kind, None)
-            self._wanted[kind] = prepare
+            requested = self.requested.changed(**changes)
+            if requested == self.requested:
+                return
+            self.requested = requested
         self.learn()
 
+    def load(self, dataset: str) -> None:
+        """Change to a data set, or read it again: a folder may have other pictures by now."""
+        self.ask(dataset=dataset, opened=self.requested.opened + 1)
+
+    def choose(self, images: ClassImages, class_ids: list[int]) -> None:
+        """Take these classes of these pictures, unless others are requested by now."""
+        if images is self.shown.images and self._source(self.requested) == self._source(self.shown.request):
+            self.ask(n_way=len(class_ids), class_ids=tuple(class_ids))
+
+    def _turn(self, name: str, value: float) -> None:
+        with self._lock:
+            self.ask(settings=self.requested.with_value(name, value).settings)
+            self.sliders[name].value = self.requested.values()[name]
+
     def learn(self) -> None:
-        """Learn the episode on show from the pretrained weights, at the settings on show."""
-        self._n_asked += 1
-        self.worker.submit(self._learn_anew)
+        """Learn what is requested, from the pretrained weights."""
+        self.worker.submit(self._serve)
 
     def stop(self) -> None:
-        """Stop learning or evaluating; what was drawn last stays."""
-        self.worker.stop()
+        """Stop learning or evaluating; what a learning has come to stays, if the panel can show it."""
         self.stop_button.disabled = True
-        self.status.say("stopped")
+        self.worker.submit(partial(self._stopped, self.requested))  # it cancels what runs, and runs when that has ended
 
     def evaluate(self) -> None:
         """Measure the settings on show on fresh episodes of this data set."""
         self.worker.submit(self._evaluate)
 
     def classify(self, picture: np.ndarray | Exception) -> None:
-        """Classify a person's own picture by what was learned last."""
-        learning = self.learning
-        if isinstance(picture, Exception) or learning is None:
-            self._show_error(picture if isinstance(picture, Exception) else ValueError("press Learn first: nothing is learned yet"))
-            return
+        """Classify a person's own picture by what is on show."""
         try:
+            if isinstance(picture, Exception):
+                raise picture
+            learning = self.shown.learning
             image, probabilities = self.session.classify(learning, picture)
             names = learning.episode.support.class_names
             self.own_picture.show(plots.png(plots.answer_figure(image[0].numpy(), probabilities.numpy(), names)))
         except Exception as error:  # a widget's callback has nobody else to tell
-            self._show_error(error)
+            self.status.show_error(error)
 
     # What the worker does.
 
-    def _learn(self, check: Check, settings: dict[str, float]) -> str:
-        """Set `learning` to the session's episode learned, show it, and return what to say of it."""
-        raise NotImplementedError  # not an abstract method: a widget's metaclass is that of traitlets, which enforces none
-
-    def _show_episode(self) -> None:
-        """Show the session's episode, which is a new one, before it is learned."""
-
-    def _learn_anew(self, check: Check) -> None:
-        asked, settings, started = self._n_asked, self._settings(), time.perf_counter()
-        self._prepare()
+    def _serve(self, check: Check) -> None:
+        """Serve the newest request: sample, learn, show."""
+        asked, started = self.requested, time.perf_counter()
+        if self.shown is None or self._source(asked) != self._source(self.shown.request):
+            self.status.say(f"loading {html.escape(title(asked.dataset))} …")
+        before, self.running = (self.running, self.shown), Work(asked, asked)
+        self.running = work = self._fitted(asked, before)
         check()
-        self.progress.value, self.result.value = 0, ""  # they were of something else
-        said = self._learn(check, settings)
+        self.stop_button.disabled = False
+        self.session.lay(work.images, **work.request.episode())
+        self.running = work = replace(work, request=work.request.with_defaults(self.session.settings()))
+        self._set_controls(work, asked)
+        self.running = work = replace(work, drawn=self._start(work))
+
+        def note(epoch: Epoch) -> None:
+            work.epochs.append(epoch)
+            check()
+            self._show_epoch(work, epoch)
+
+        learning = self.session.learn(work.request.values(), on_epoch=note)
+        text = f"learned in {time.perf_counter() - started:.2f} s"
+        self._finish(replace(work, learning=learning), check, f"{text}{self._at(work.request)}")
+
+    def _fitted(self, asked: Request, before: Sequence[Work | None]) -> Work:
+        """Return what there is of a request; the pictures are read unless the work before has them."""
+        known = next((work for work in before if work and work.images and self._source(work.asked) == self._source(asked)), None)
+        if known is None:
+            images = self.session.dataset if self.shown is None else self.session.read(asked.dataset)
+            known = Work(asked, asked, images, warning=self._warning(asked.dataset))
+        limits = Limits.of(known.images, self.session.learner.max_way)
+        request, notes = limits.fit(asked, self.shown.request if self.shown else None)
+        return Work(asked, request, known.images, tuple(notes), known.warning)
+
+    def _finish(self, work: Work, check: Check, text: str) -> None:
+        """Show what was learned, all of it or as far as it came."""
+        work = replace(work, drawn=self._end(work, check))
+        self.shown, self.running = work, None
+        self.stop_button.disabled = True
+        self.evaluation.reset(work.request.n_query)
+        self._draw()
+        notes = "".join(f"<b>{html.escape(note)}</b>. " for note in work.notes)
+        self.status.say(f"{notes}{self._where()}: {text}; {self._verdict()}")
         if self.own_picture.current is not None:
             self.classify(self.own_picture.current)
-        self._n_learned = asked
-        self.status.say(f"{self._setting()}: learned in {time.perf_counter() - started:.2f} s{self._settings_text(settings)}; {said}")
-        if self._failed is not None:  # it belonged to a choice before the newest, whose job it ended
-            self._show_error(self._failed)
 
-    def _prepare(self) -> None:
-        """Do to the session what is wanted and not done yet: a newer request cancels a learning, but loses no choice before it."""
-        if not self._wanted:
-            return
-        try:
-            while self._wanted:
-                with self._lock:
-                    kind = next(iter(self._wanted))
-                    prepare = self._wanted.pop(kind)
-                self._tried.add(kind)
-                prepare()
-        except Exception as error:
-            self._failed = error
-            raise
-        finally:  # after an error the session is what it was, and so the controls must be
-            if not self._wanted:
-                self._sync_controls(with_dataset="data set" in self._tried)
-                self._tried.clear()
-        self._show_episode()
-
-    def _sample(self, n_way: int, n_shot: int, n_query: int, seed: int) -> None:
-        chosen = self.session.class_ids
-        if chosen is not None and n_way == len(chosen) and seed == self.session.seed:  # classes taken by hand stay
-            self.session.choose(chosen, n_shot=n_shot, n_query=n_query)
+    def _stopped(self, asked: Request, check: Check) -> None:
+        """Show what a stopped learning has come to, or what was shown before; `asked` is what was requested when it was stopped."""
+        work = self.running
+        if work is not None and work.epochs and self.keeps_what_was_learned:
+            learning = Learning(self.session.episode, tuple(work.epochs), work.epochs[-1].predictor)
+            n_steps = work.request.values().get("inner_steps")
+            of = "" if n_steps is None else f" of {n_steps}"
+            self._finish(replace(work, learning=learning), check, f"stopped after epoch {work.epochs[-1].step}{of}")
+            self._set_controls(work, asked)
         else:
-            self.session.sample(n_way=n_way, n_shot=n_shot, n_query=n_query, seed=seed)
+            self._put_back(asked)
+            self._say_shown("stopped; on show: ")
+
+    def _on_error(self, error: Exception) -> None:
+        """Return to what is shown, and say what went wrong: in the worker, for the newest request only."""
+        self.status.show_error(error)
+        self._put_back(self.running.asked if self.running else self.requested)
+
+    def _put_back(self, asked: Request) -> None:
+        """Make session, controls and pictures again what is shown."""
+        failed, work = self.running, self.shown
+        self.running, self.stop_button.disabled = None, True
+        self.session.lay(work.images, **work.request.episode())
+        self._set_controls(work, asked, *([failed.request] if failed else []))
+        if failed is not None:  # it, or one before it, may have drawn something already
+            self._start(work)
+            self._draw()
+
+    def _set_controls(self, work: Work, *served: Request) -> None:
+        """Make what the worker came to the request, and set the controls to it, unless a person has asked for something else since."""
+        with self._lock:
+            if not any(self.requested is request for request in served):
+                return
+            self.requested = request = work.request
+            self.data.show(request, work.images, Limits.of(work.images, self.session.learner.max_way))
+            for name, value in request.values().items():
+                self.sliders[name].value = value
+            self.picker.show(work.images)
+            self.notice.value, self.notice.layout.display = work.warning, "" if work.warning else "none"
 
     def _evaluate(self, check: Check) -> None:
-        if self._n_learned != self._n_asked:  # it was cancelled: what is measured must be what is on show
-            self._learn_anew(check)
+        if self.running is not None or self.requested is not self.shown.request:  # what is measured must be what is on show
+            self._serve(check)
         check()
-        self.stop_button.disabled, self.progress.value = False, 0
-        settings = self._settings()
-
-        def show(done: int, accuracy: Interval) -> None:
-            check()
-            self.progress.value = done
-            self.result.value = f"{accuracy.percent()} after {done} episodes"
-
+        request = self.shown.request
+        if not request.n_query:
+            self.status.say(NO_QUERIES)
+            return
+        self._say_shown("on show: ")
+        self.stop_button.disabled = False
         try:
-            result = self.session.evaluate(EVALUATION_EPISODES, settings, on_progress=show)
-            baseline = self.session.evaluate_baseline(EVALUATION_EPISODES, on_progress=lambda done, accuracy: check())
-            check()
+            self.evaluation.measure(self.session, request.values(), f"{self._where()}{self._at(request)}", check)
         finally:
             self.stop_button.disabled = True
-        self.result.value = (
-            f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {self._setting()}"
-            f"{self._settings_text(settings)}, inductive, seed {result.seed}). "
-            f"Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
-        )
 
-    def _settings(self) -> dict[str, float]:
-        return {name: slider.value for name, slider in self.sliders.items()}
+    # What a subclass does. No abstract methods: a widget's metaclass is that of traitlets, which enforces none.
 
-    def _settings_text(self, settings: dict[str, float]) -> str:
-        return "".join(f", {self.sliders[name].description} {value:.3g}" for name, value in settings.items())
+    def _start(self, work: Work) -> object:
+        """Show the episode of some work before it is learned, and return what its picture is drawn from."""
+        return work.drawn
 
-    def _setting(self) -> str:
-        session = self.session
-        return f"{html.escape(session.dataset.name)} {session.n_way}-way {session.n_shot}-shot"
+    def _show_epoch(self, work: Work, epoch: Epoch) -> None:
+        """Show an epoch of the learning under way."""
 
-    def _dataset_shown(self) -> str:
-        return self.session.dataset.name if self.session.dataset.name in dataset_names() else OWN_FOLDER
+    def _end(self, work: Work, check: Check) -> object:
+        """Return what the picture of finished work is drawn from."""
+        return work.drawn
 
-    def _is_syncing(self) -> bool:
-        return self._syncing_thread == threading.get_ident()
+    def _draw(self) -> None:
+        """Show what was learned: `shown`."""
+        raise NotImplementedError
 
-    def _set_silently(self, control: widgets.Widget, trait: str, value: object) -> None:
-        self._syncing_thread = threading.get_ident()
-        try:
-            setattr(control, trait, value)
-        finally:
-            self._syncing_thread = None
+    # Words.
 
-    def _sync_controls(self, *, with_dataset: bool) -> None:
-        for name in COUNTED:
-            self._set_silently(getattr(self, name), "value", getattr(self.session, name))
-        if with_dataset:  # else a person may be about to type the path of a folder
-            self._set_silently(self.dataset, "value", self._dataset_shown())
+    def _warning(self, dataset: str) -> str:
+        warning = warn_of_photographs(dataset, self.session.learner.preprocessing)
+        return f'<span role="alert" style="color:{TEXT}">{html.escape(warning)}</span>' if warning else ""
 
-    def _show_error(self, error: Exception) -> None:
-        self.stop_button.disabled, self._failed = True, None
-        self.status.show_error(error)
+    def _say_shown(self, before: str) -> None:
+        self.status.say(f"{before}{self._where()}{self._at(self.shown.request)}; {self._verdict()}")
+
+    def _where(self) -> str:
+        request = self.shown.request
+        counts = f"{counted(request.n_way, 'classes')}, {counted(request.n_shot, 'pictures each')}"
+        return f"{html.escape(title(request.dataset))}, {counts}"
+
+    def _at(self, request: Request) -> str:
+        return "".join(f", {html.escape(said(setting))}" for setting in request.settings)
+
+    def _verdict(self) -> str:
+        learning = self.shown.learning
+        if not len(learning.episode.query):
+            return "no queries to answer"
+        return f"queries: {tally(learning.epochs[-1].probabilities.numpy(), learning.episode.query.labels.numpy())}"
+
+    @staticmethod
+    def _source(request: Request) -> tuple[str, int]:
+        return request.dataset, request.opened

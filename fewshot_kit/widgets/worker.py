@@ -32,9 +32,11 @@ class Worker:
             self._newest = object()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until the newest job has ended. Raises TimeoutError after `timeout` seconds."""
-        if self._last is not None:
-            self._last.result(timeout)
+        """Block until the newest job has ended, were it submitted meanwhile. Raises TimeoutError after `timeout` seconds of one job."""
+        waited_for = None
+        while self._last is not waited_for:
+            waited_for = self._last
+            waited_for.result(timeout)
 
     def _run(self, job: Job, token: object) -> None:
         def check() -> None:

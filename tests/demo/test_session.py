@@ -31,8 +31,8 @@ def same_episode(a: Episode, b: Episode) -> bool:
     return a.class_ids == b.class_ids and torch.equal(a.support.images, b.support.images) and torch.equal(a.query.images, b.query.images)
 
 
-def answers(session: DemoSession, *settings) -> torch.Tensor:
-    return session.learn(*settings).epochs[-1].probabilities
+def answers(session: DemoSession, **settings) -> torch.Tensor:
+    return session.learn(settings).epochs[-1].probabilities
 
 
 # --- the episode on the table ---
@@ -101,41 +101,41 @@ def test_a_good_folder_is_learned(session, tmp_path):
     folder = write_pictures(tmp_path / "own", {"kite": 5, "boat": 5, "tree": 5})
     episode = session.load(f"folder:{folder}")
     assert sorted(episode.support.class_names) == ["boat", "kite", "tree"]
-    assert session.learn(0.1, 20).accuracy > 1 / 3
+    assert session.learn({"inner_lr": 0.1, "inner_steps": 20}).accuracy > 1 / 3
 
 
 # --- learning ---
 
 
 def test_learning_twice_gives_identical_probabilities(session):
-    first = answers(session, 0.1, 5)
-    answers(session, 1.0, 20)
-    assert torch.equal(answers(session, 0.1, 5), first)
+    first = answers(session, inner_lr=0.1, inner_steps=5)
+    answers(session, inner_lr=1.0, inner_steps=20)
+    assert torch.equal(answers(session, inner_lr=0.1, inner_steps=5), first)
 
 
 def test_no_work_of_a_session_changes_its_learner(session):
     state, config = copy.deepcopy(session.learner.state_dict()), session.learner.config
-    learning = session.learn(0.5, 5)
+    learning = session.learn({"inner_lr": 0.5, "inner_steps": 5})
     session.classify(learning, np.zeros((30, 30), np.uint8))
-    session.evaluate(3, 0.5, 2)
+    session.evaluate(3, {"inner_lr": 0.5, "inner_steps": 2})
     session.evaluate_baseline(3)
     assert same_state(state, session.learner.state_dict()) and session.learner.config == config
 
 
 def test_every_epoch_is_there_and_the_last_is_the_predictors(session):
     seen = []
-    learning = session.learn(0.1, 4, on_epoch=seen.append)
+    learning = session.learn({"inner_lr": 0.1, "inner_steps": 4}, on_epoch=seen.append)
     assert tuple(seen) == learning.epochs
     assert [epoch.step for epoch in learning.epochs] == [0, 1, 2, 3, 4]
     for epoch in learning.epochs:
         assert epoch.support_losses == learning.epochs[-1].support_losses[: epoch.step + 1]
-        assert torch.equal(epoch.probabilities, session.learn(0.1, epoch.step).epochs[-1].probabilities)
+        assert torch.equal(epoch.probabilities, session.learn({"inner_lr": 0.1, "inner_steps": epoch.step}).epochs[-1].probabilities)
     assert torch.equal(learning.classify(session.episode.query.images), learning.epochs[-1].probabilities)
     assert learning.epochs[-1].support_losses[-1] < learning.epochs[-1].support_losses[0]
 
 
 def test_no_epochs_can_only_guess(session):
-    learning = session.learn(0.1, 0)
+    learning = session.learn({"inner_lr": 0.1, "inner_steps": 0})
     assert torch.allclose(learning.epochs[-1].probabilities, torch.full((6, 3), 1 / 3))
     assert learning.epochs[-1].support_losses == pytest.approx((math.log(3),))
 
@@ -143,19 +143,19 @@ def test_no_epochs_can_only_guess(session):
 @pytest.mark.parametrize("steps", [-1, 2.5, True, "3"])
 def test_epochs_are_a_whole_number_from_zero(session, steps):
     with pytest.raises(ValueError, match=r"epochs.* must be a whole number, 0 or more, not"):
-        session.learn(0.1, steps)
+        session.learn({"inner_lr": 0.1, "inner_steps": steps})
 
 
 @pytest.mark.parametrize("lr", [0, 0.0, -0.1, math.nan, math.inf, "0.1"])
 def test_the_learning_rate_is_finite_and_above_zero(session, lr):
     with pytest.raises(ValueError, match=r"learning rate.* must be a finite number above 0, not"):
-        session.learn(lr, 5)
+        session.learn({"inner_lr": lr, "inner_steps": 5})
     with pytest.raises(ValueError, match="learning rate"):
-        session.evaluate(3, lr, 5)
+        session.evaluate(3, {"inner_lr": lr, "inner_steps": 5})
 
 
 def test_a_learning_can_be_cancelled_at_every_epoch(session):
-    expected = answers(session, 0.1, 3)
+    expected = answers(session, inner_lr=0.1, inner_steps=3)
 
     def stop(epoch):
         seen.append(epoch.step)
@@ -165,9 +165,31 @@ def test_a_learning_can_be_cancelled_at_every_epoch(session):
     for last in range(4):
         seen = []
         with pytest.raises(Cancelled):
-            session.learn(0.1, 3, on_epoch=stop)
+            session.learn({"inner_lr": 0.1, "inner_steps": 3}, on_epoch=stop)
         assert seen == list(range(last + 1))
-    assert torch.equal(answers(session, 0.1, 3), expected)
+    assert torch.equal(answers(session, inner_lr=0.1, inner_steps=3), expected)
+
+
+# --- the table ---
+
+
+def test_an_episode_is_laid_as_it_is_sampled_and_the_same_one_stays(session):
+    images = session.read("drawings")
+    assert session.dataset.name == "characters", "reading changes nothing"
+    episode = session.lay(images, n_way=4, n_shot=2, n_query=1, seed=5)
+    assert same_episode(episode, demo_session("drawings", n_way=4, n_shot=2, n_query=1, seed=5).episode) and session.episode is episode
+    assert session.lay(images, n_way=4, n_shot=2, n_query=1, seed=5) is episode
+    assert session.lay(images, n_way=2, n_shot=2, n_query=1, seed=5, class_ids=(3, 1)).class_ids == (3, 1) == session.class_ids
+
+
+def test_without_queries_it_learns_and_answers_a_picture(session):
+    session.sample(n_query=0, n_shot=20)
+    learning = session.learn()
+    assert learning.epochs[-1].probabilities.shape == (0, 3) and math.isnan(learning.accuracy)
+    _, probabilities = session.classify(learning, np.zeros((30, 30), np.uint8))
+    assert probabilities.sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="needs queries"):
+        session.evaluate(3)
 
 
 # --- evaluation ---
@@ -175,11 +197,12 @@ def test_a_learning_can_be_cancelled_at_every_epoch(session):
 
 def test_an_evaluation_is_reproducible_and_says_what_it_measured(session):
     shares = []
-    first = session.evaluate(40, 0.1, 3, on_progress=lambda done, accuracy: shares.append((done, accuracy)))
-    second = session.evaluate(40, 0.1, 3)
+    first = session.evaluate(40, {"inner_lr": 0.1, "inner_steps": 3}, on_progress=lambda done, accuracy: shares.append((done, accuracy)))
+    second = session.evaluate(40, {"inner_lr": 0.1, "inner_steps": 3})
     assert (first.accuracy, first.loss) == (second.accuracy, second.loss)
     assert shares[-1] == (40, first.accuracy) and len(shares) > 1
-    assert (first.n_episodes, first.n_way, first.n_shot, first.n_query, first.inner_lr, first.inner_steps) == (40, 3, 1, 2, 0.1, 3)
+    assert (first.n_episodes, first.n_way, first.n_shot, first.n_query) == (40, 3, 1, 2)
+    assert first.settings == {"inner_lr": 0.1, "inner_steps": 3}
     assert (first.dataset, first.split, first.transductive) == ("characters", "test", False)
 
 
@@ -188,7 +211,7 @@ def test_an_evaluation_can_be_cancelled(session):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        session.evaluate(40, 0.1, 1, on_progress=stop)
+        session.evaluate(40, {"inner_lr": 0.1, "inner_steps": 1}, on_progress=stop)
 
 
 def test_the_baseline_is_measured_on_the_same_episodes(session, monkeypatch):
@@ -199,7 +222,7 @@ def test_the_baseline_is_measured_on_the_same_episodes(session, monkeypatch):
         return evaluate(learner, sampler, **options)
 
     monkeypatch.setattr("fewshot_kit.demo.session.evaluate", spy)
-    session.evaluate(5, 0.1, 1)
+    session.evaluate(5, {"inner_lr": 0.1, "inner_steps": 1})
     session.evaluate_baseline(5)
     assert seen[0] == seen[1]
 
@@ -240,7 +263,7 @@ def test_one_saved_picture_is_the_same_tensor_on_every_way_in(tmp_path):
     seen["training"] = to_float(dataset.of_class(dataset.class_names.index("mine")))[0]
     episodes, predict = [], learner.predict_episodes
     panel.session.load(f"folder:{folder}")
-    panel.session.learner.with_inner_loop = lambda *_: learner
+    panel.session.learner.with_settings = lambda **_: learner
     learner.predict_episodes = lambda batch, **options: (episodes.extend(batch), predict(batch, **options))[1]
     panel.session.evaluate(1)
     label = episodes[0].support.class_names.index("mine")

@@ -1,11 +1,10 @@
-"""Runs as they are read: what train and evaluate wrote is what is shown, and a damaged file is named."""
+"""Runs as they are read: what train and evaluate wrote is what is read, and a damaged file is named without harm to the others."""
 
 import json
-import math
 import re
+import shutil
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -14,28 +13,23 @@ from synthetic import CONFIG, noisy_images
 
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.learners import NearestPrototype
-from fewshot_kit.learners.fine_tune import Cancelled
+from fewshot_kit.learners import LEARNERS, NearestPrototype
 from fewshot_kit.training import train as train_module
 from fewshot_kit.training.cards import export_run, record_result
 from fewshot_kit.training.checkpoints import write_text
 from fewshot_kit.training.runs import (
-    Progress,
-    RunRecord,
-    TrainingSession,
+    TRAINING_LOSSES,
     describe_row,
+    describe_training_loss,
     find_runs,
-    html_table,
-    markdown_table,
     read_run,
-    results_table,
+    read_runs,
     to_tensorboard,
 )
 from fewshot_kit.training.train import CONFIG as RUN_CONFIG
-from fewshot_kit.training.train import LOG, RESULT, TrainConfig, finish, open_run, train
+from fewshot_kit.training.train import LOG, TrainConfig, finish, open_run, train
 
 TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3)
-AWKWARD = ("<script>alert(1)</script>", "a|b\nc", "$x^2$ `*[link](http://x)*`", "& <b>bold</b>")
 
 
 def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int | None = None):
@@ -104,9 +98,8 @@ def test_an_exported_run_brings_its_curve_and_its_results_along(whole, tmp_path,
 
 
 def test_a_run_of_one_episode_a_validation_has_no_interval(tmp_path):
-    session = TrainingSession(tmp_path / "run", "reptile", CONFIG, replace(TRAIN, outer_steps=1, evaluation_episodes=1))
-    assert session.train()
-    curves = session.record().curves()
+    assert train(open_run(tmp_path / "run", "reptile", CONFIG, replace(TRAIN, outer_steps=1, evaluation_episodes=1)))
+    curves = read_run(tmp_path / "run").curves()
     assert np.isnan(curves["val_accuracy_half_width"]).all() and np.isfinite(curves["val_accuracy"]).all()
 
 
@@ -123,6 +116,14 @@ def test_a_last_line_cut_short_is_passed_over(run, whole, end):
     assert read_run(run).rows == read_run(whole).rows
 
 
+INTERVAL = {"mean": 0.5, "half_width": 0.1}
+
+
+def row(**changes) -> str:
+    """Return a line of a log, with something wrong in it."""
+    return json.dumps({"step": 1, "train_loss": 1.0, "val_accuracy": INTERVAL, "val_loss": INTERVAL, **changes}) + "\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -132,8 +133,16 @@ def test_a_last_line_cut_short_is_passed_over(run, whole, end):
         (RUN_CONFIG, '{"learner": ', r"config.json is not valid JSON .* mend it or take it away"),
         (RUN_CONFIG, "[]", r"config.json holds no JSON object"),
         (RUN_CONFIG, '{"model_type": "bert"}', r"names no learner and training: it is no run of this kit"),
-        (RESULT, "", r"result.json is not valid JSON"),
-        ("results/a.json", '{"accuracy": 1}', r"a.json is no measurement of `evaluate --json`: it lacks loss, dataset"),
+        (RUN_CONFIG, '{"learner": ["maml"], "training": {}}', r"names no learner and training"),
+        (RUN_CONFIG, '{"learner": "maml", "training": 5}', r"names no learner and training"),
+        (RUN_CONFIG, "[" * 100_000, r"config.json is not valid JSON"),
+        (LOG, row(step="<b>1</b>"), r"line 1 is no validation"),
+        (LOG, row(step=-1), r"line 1 is no validation"),
+        (LOG, row(step=1e999), r"line 1 is no validation"),
+        (LOG, row(val_accuracy=0.5), r"line 1 is no validation"),
+        (LOG, row(val_accuracy={"mean": "0.5", "half_width": 0}), r"line 1 is no validation"),
+        (LOG, row(val_loss={"mean": 10**400, "half_width": 0}), r"line 1 is no validation"),
+        (LOG, row(train_loss=[]), r"line 1 is no validation"),
     ],
 )
 def test_a_damaged_file_is_named(run, name, content, message):
@@ -142,6 +151,73 @@ def test_a_damaged_file_is_named(run, name, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_run(run)
     assert str(run / name) in str(caught.value)
+
+
+GOOD = {
+    **dict.fromkeys(("accuracy", "loss"), INTERVAL),
+    **dict.fromkeys(("n_way", "n_shot", "n_episodes"), 5),
+    **{"dataset": "noisy", "split": "test", "transductive": False, "settings": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"is not valid JSON"),
+        ("[]", r"holds no JSON object"),
+        (json.dumps({"accuracy": 1}), r"is no measurement of `evaluate --json`: it lacks loss, dataset"),
+        (json.dumps({**GOOD, "accuracy": 1}), r"accuracy cannot be read"),
+        (json.dumps({**GOOD, "dataset": 7, "n_way": "<b>5</b>"}), r"dataset, n_way cannot be read"),
+        (json.dumps({**GOOD, "settings": 3}), r"settings cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("name", ["result.json", "results/a.json"])
+def test_a_damaged_measurement_is_named_and_the_rest_of_the_run_is_read(run, whole, name, content, message):
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text(content, encoding="utf-8")
+    write_text(run / "results" / "good.json", json.dumps(GOOD))
+    record = read_run(run)
+    assert record.rows == read_run(whole).rows and GOOD in record.results
+    (problem,) = record.problems
+    assert str(run / name) in problem and re.search(message, problem)
+
+
+@pytest.mark.parametrize("recorded", [5, ["x"], [{"accuracy": None}]])
+def test_damaged_measurements_of_a_checkpoint_are_named(run, recorded):
+    settings = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
+    write_text(run / RUN_CONFIG, json.dumps({**settings, "results": recorded}))
+    assert len(read_run(run).results) == 1 and "config.json is no measurement" in read_run(run).problems[0]
+
+
+def test_one_bad_folder_does_not_hide_the_others(run, whole):
+    for name, content in (("bad", "{"), ("binary", "\udcff"), ("worse", "[]")):
+        begin_file(run.parent / name / LOG)
+        (run.parent / name / RUN_CONFIG).write_text(content, encoding="utf-8", errors="surrogateescape")
+    shutil.copytree(run, run.parent / "log")
+    (run.parent / "log" / LOG).write_bytes(b"\xff\xfe")
+    missing = run.parent / "missing"
+    records, problems = read_runs([run.parent, missing, run])
+    assert [record.folder for record in records] == [run], "and a folder that is named twice is read once"
+    assert len(problems) == 5
+    for name in ("bad", "binary", "worse", "log", "missing"):
+        assert any(str(run.parent / name) in problem for problem in problems), name
+
+
+def test_settings_are_found_where_older_and_newer_runs_keep_them(run):
+    settings = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
+    training = {"source": {"dataset": "noisy", "samples_per_class": 7}, "val_way": 4, "val_shot": 2}
+    for kept, task, per_class in (({"dataset": "noisy", "n_way": 4, "n_shot": 2}, (4, 2), None), (training, (4, 2), 7)):
+        write_text(run / RUN_CONFIG, json.dumps({**settings, "training": kept}))
+        assert read_run(run).validated_on == ("noisy", *task) and read_run(run).training.get("samples_per_class") == per_class
+    write_text(run / RUN_CONFIG, json.dumps({**settings, "training": {"source": 3, "n_way": [1]}}))
+    assert read_run(run).validated_on == ("", None, None)
+
+
+def test_the_best_validation_is_the_highest(run):
+    rows = read_run(run).rows
+    assert read_run(run).best()["val_accuracy"]["mean"] == max(row["val_accuracy"]["mean"] for row in rows)
+    write_text(run / LOG, row(val_accuracy={"mean": None, "half_width": None}))
+    assert read_run(run).best() is None
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path):
@@ -160,69 +236,6 @@ def test_all_runs_below_a_folder_are_found(tmp_path):
     begin_file(tmp_path / "only_config" / "config.json")
     assert find_runs(tmp_path) == [tmp_path / "a/deep", tmp_path / "b", tmp_path / "c"]
     assert find_runs(tmp_path / "b") == [tmp_path / "b"]
-
-
-# --- tables ---
-
-
-def test_the_table_holds_every_measurement_with_its_protocol(run):
-    validation = json.loads((run / RESULT).read_text(encoding="utf-8"))
-    measured = [measure(seed=1), measure(seed=2, transductive=True)]
-    for name, result in zip("ab", measured, strict=True):
-        write_text(run / "results" / f"{name}.json", result.to_json() + "\n")
-    table = results_table([read_run(run)])
-    assert [row["accuracy"].mean for row in table] == [validation["accuracy"]["mean"], *(result.accuracy.mean for result in measured)]
-    assert [row["loss"] for row in table[1:]] == [result.loss for result in measured]
-    assert [row["mode"] for row in table] == ["inductive", "inductive", "transductive"]
-    assert [row["split"] for row in table] == ["val", "test", "test"]
-    assert {row["samples_per_class"] for row in table} == {5} and {row["run"] for row in table} == {"copy"}
-    assert (table[0]["inner_lr"], table[0]["inner_steps"]) == (CONFIG.inner_lr, CONFIG.inner_steps)
-    assert (table[1]["inner_lr"], table[1]["inner_steps"]) == (None, None)
-
-
-class Cells(HTMLParser):
-    """Collect the texts of an HTML table's cells, row by row, and every tag."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.rows, self.tags = [], set()
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_data(self, data):
-        self.rows[-1][-1] += data
-
-
-def awkward_record(name: str) -> RunRecord:
-    result = {**measure().to_dict(), "dataset": name}
-    return RunRecord(name, Path(name), name, {"training": {}}, (), (result,))
-
-
-@pytest.mark.parametrize("name", AWKWARD)
-def test_no_name_breaks_a_table(name):
-    table = results_table([awkward_record(name), awkward_record("plain")])
-    shown = Cells(html_table(table))
-    assert shown.tags == {"table", "thead", "tbody", "tr", "th", "td"}
-    assert shown.rows[1][:2] == [name, name] and len({len(row) for row in shown.rows}) == 1
-
-    lines = markdown_table(table).splitlines()
-    assert len(lines) == 4 and len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-    assert "<" not in lines[2] and not re.search(r"(?<!\\)[$`\[*]", lines[2])
-
-
-def test_both_tables_show_the_same(run):
-    table = results_table([read_run(run)])
-    (line,) = markdown_table(table).splitlines()[2:]
-    assert [cell.strip() for cell in line.strip("|").split("|")] == Cells(html_table(table)).rows[1]
-    accuracy = table[0]["accuracy"]
-    assert f"{100 * accuracy.mean:.1f} ± {100 * accuracy.half_width:.1f} %" in line and "| noisy val | 3 | 1 |" in line
-    assert markdown_table([]).count("\n") == 1
 
 
 # --- TensorBoard ---
@@ -248,48 +261,19 @@ def test_tensorboard_is_given_the_curves(run, tmp_path):
     assert set(events.Tags()["scalars"]) == {"loss/training", "loss/validation", "accuracy/validation"}
 
 
-# --- a training that is watched ---
+# --- in words ---
 
 
-def test_a_session_reports_every_step_and_every_validation(tmp_path):
-    session, steps, rows = TrainingSession(tmp_path / "run", "reptile", CONFIG, TRAIN), [], []
-    assert session.is_new and session.record() is None
-    assert session.train(on_step=steps.append, on_evaluation=rows.append)
-    assert [progress.step for progress in steps] == [1, 2, 3, 4, 5, 6] and {progress.n_steps for progress in steps} == {6}
-    assert tuple(rows) == session.record().rows and session.is_finished and not session.is_new
-    assert math.isnan(steps[0].steps_per_second) and all(progress.steps_per_second > 0 for progress in steps[1:])
+def test_every_learner_says_what_its_training_loss_is():
+    assert TRAINING_LOSSES.keys() == LEARNERS.keys()
+    for name in (*LEARNERS, None, "of somebody else"):
+        assert describe_training_loss(name).endswith("not comparable with the validation's")
 
 
-def test_the_smoothed_loss_is_between_the_losses_and_starts_with_the_first(tmp_path):
-    session, steps = TrainingSession(tmp_path / "run", "reptile", CONFIG, replace(TRAIN, evaluate_every=1)), []
-    session.train(on_step=steps.append)
-    losses = [row["train_loss"] for row in session.record().rows]  # each of one step
-    assert steps[0].loss == pytest.approx(losses[0])
-    assert steps[1].loss == pytest.approx((0.9 * losses[0] + losses[1]) / 1.9)
-    assert min(losses) < steps[-1].loss < max(losses)
-
-
-def test_a_session_that_was_cancelled_is_not_finished(tmp_path):
-    def stop(progress):
-        if progress.step == 3:
-            raise Cancelled
-
-    session = TrainingSession(tmp_path / "run", "reptile", CONFIG, TRAIN)
-    assert not session.train(on_step=stop) and not session.is_finished and session.run.step == 3
-    steps = []
-    assert session.train(resume=True, on_step=steps.append) and [progress.step for progress in steps] == [4, 5, 6]
-
-
-def test_progress_reads_well():
-    assert str(Progress(1, 60, 1.5, math.nan)) == "step 1 of 60 · training loss 1.500 (smoothed)"
-    assert str(Progress(20, 60, 1.5, 4.0)) == "step 20 of 60 · 4 steps/s · 0:10 left · training loss 1.500 (smoothed)"
-    assert " · 2:46:40 left" in str(Progress(0, 12000, 1.5, 1.2))
-    assert "step 2: 50.0 ± 10.0 %, cross entropy 1.000 ± 0.100, the best so far" in describe_row(
-        {
-            "step": 2,
-            "train_loss": 2.0,
-            "val_accuracy": {"mean": 0.5, "half_width": 0.1},
-            "val_loss": {"mean": 1.0, "half_width": 0.1},
-            "best": True,
-        }
+def test_a_line_of_the_log_reads_well():
+    line = {"step": 2, "train_loss": 2.0, "val_accuracy": {"mean": 0.5, "half_width": 0.1}, "val_loss": {"mean": 1.0, "half_width": 0.1}}
+    said = describe_row({**line, "best": True}, "reptile")
+    assert "step 2: 50.0 ± 10.0 %, cross entropy 1.000 ± 0.100, the best so far; training loss 2.000 (cross entropy on the pictures" in said
+    assert "the best" not in describe_row(line) and "training loss unknown (of its own training tasks" in describe_row(
+        {**line, "train_loss": None}
     )

@@ -24,7 +24,8 @@ from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.learners import ProtoNet, ProtoNetConfig, RepMet, RepMetConfig
 from fewshot_kit.training.checkpoints import Checkpoint
 from fewshot_kit.widgets import EmbeddingPanel, embedding_panel
-from fewshot_kit.widgets.episode_panel import EVALUATION_EPISODES, OWN_FOLDER
+from fewshot_kit.widgets.data_controls import OWN_FOLDER
+from fewshot_kit.widgets.evaluation import EPISODES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -65,19 +66,19 @@ def test_a_new_panel_shows_the_map_of_its_episode(panel):
     assert Image.open(io.BytesIO(panel.map_image.value)).size == (920, 560)
     expected = panel.session.learn()
     assert panel.map.accuracy() == pytest.approx(expected.accuracy)
-    assert f"{round(6 * expected.accuracy)} of 6 queries right" in panel.status.value and "characters 3-way 1-shot" in panel.status.value
-    assert panel.learning_rate is None and "epochs" not in panel.status.value
+    assert f"queries: {round(6 * expected.accuracy)} of 6 right" in panel.status.value
+    assert "characters, 3 classes, 1 picture each" in panel.status.value and not panel.sliders and "epochs" not in panel.status.value
 
 
 def test_more_shots_move_the_prototypes_and_nothing_else(panel):
     before, picture = panel.map, panel.map_image.value
-    panel.n_shot.value = 6
+    panel.data.n_shot.value = 6
     settle(panel)
     after = panel.map
     assert np.array_equal(after.places, before.places) and after.window == before.window
     assert (np.linalg.norm(after.centres - before.centres, axis=-1) > 0).all() and panel.map_image.value != picture
-    assert torch.equal(panel.learning.predictor.centres, panel.session.learn().predictor.centres)
-    panel.n_shot.value = 1
+    assert torch.equal(panel.shown.learning.predictor.centres, panel.session.learn().predictor.centres)
+    panel.data.n_shot.value = 1
     settle(panel)
     assert panel.map_image.value == picture, "and back again"
 
@@ -87,15 +88,15 @@ def test_the_query_asked_about_is_redrawn_at_once(panel):
     for query in range(6):
         panel.query.value = query
         pictures.add(panel.map_image.value)
-    assert len(pictures) == 6 and panel.worker._last is None, "nothing is learned again"
+    assert len(pictures) == 6 and panel.running is None
 
 
 def test_the_query_stays_within_the_episode(panel):
     panel.query.value = 5
-    panel.n_way.value = 2
+    panel.data.n_way.value = 2
     settle(panel)
     assert (panel.query.max, panel.query.value) == (3, 3)
-    panel.n_query.value = 5
+    panel.data.n_query.value = 5
     settle(panel)
     assert panel.query.max == 9
 
@@ -110,7 +111,7 @@ def test_tsne_does_not_block_and_the_old_picture_stays(panel, monkeypatch):
     assert asked != picture
     gate.released.set()
     settle(panel)
-    assert panel.map.method == "tsne" and panel.map_image.value != asked and "queries right" in panel.status.value
+    assert panel.map.method == "tsne" and panel.map_image.value != asked and "queries: " in panel.status.value
     panel.method.value = "pca"
     settle(panel)
     assert panel.map_image.value == asked
@@ -137,9 +138,9 @@ def test_more_shots_go_on_from_the_tsne_on_show(panel):
     panel.method.value = "tsne"
     settle(panel)
     before = panel.map
-    panel.n_shot.value = 4
+    panel.data.n_shot.value = 4
     settle(panel)
-    anew = map_embedding(panel.learning.predictor, panel.map.pool, "tsne")
+    anew = map_embedding(panel.shown.learning.predictor, panel.map.pool, "tsne")
     drift, jump = (np.linalg.norm(places - before.places, axis=1).mean() for places in (panel.map.places, anew.places))
     assert drift < 0.5 * jump
     panel.method.value = "pca"
@@ -154,31 +155,31 @@ def test_of_many_moves_while_it_works_the_newest_is_shown_and_none_is_lost(panel
     gate = Gate(monkeypatch)
     panel.learn()
     assert gate.reached.wait(TIMEOUT)
-    panel.dataset.value = "drawings"
-    panel.n_way.value = 4
-    panel.n_shot.value = 2
-    panel.n_shot.value = 3
+    panel.data.dataset.value = "drawings"
+    panel.data.n_way.value = 4
+    panel.data.n_shot.value = 2
+    panel.data.n_shot.value = 3
     gate.released.set()
     settle(panel)
     session = panel.session
-    assert (session.dataset.name, session.n_way, session.n_shot, panel.dataset.value) == ("drawings", 4, 3, "drawings")
+    assert (session.dataset.name, session.n_way, session.n_shot, panel.data.dataset.value) == ("drawings", 4, 3, "drawings")
     assert panel.map.pool.class_names == session.episode.support.class_names and panel.map.centres.shape == (4, 1, 2)
     expected = metric_session("drawings", n_way=4, n_shot=3)
-    assert torch.equal(panel.learning.predictor.centres, expected.learn().predictor.centres)
+    assert torch.equal(panel.shown.learning.predictor.centres, expected.learn().predictor.centres)
 
 
 def test_sampling_shows_other_classes(panel):
     names = panel.map.pool.class_names
-    press(panel.sample_button)
+    press(panel.data.sample_button)
     settle(panel)
-    assert panel.map.pool.class_names != names and panel.seed.value == panel.session.seed
+    assert panel.map.pool.class_names != names and panel.data.seed.value == panel.session.seed
 
 
 def test_classes_taken_by_hand_stay_with_other_shots():
     session = metric_session()
     session.choose([7, 2])
     panel = EmbeddingPanel(session)
-    panel.n_shot.value = 4
+    panel.data.n_shot.value = 4
     settle(panel)
     assert session.class_ids == (7, 2) and panel.map.pool.class_names == session.episode.support.class_names
     support = torch.from_numpy(panel.map.pool.roles == "support")
@@ -186,7 +187,7 @@ def test_classes_taken_by_hand_stay_with_other_shots():
 
 
 def test_slider_and_number_box_are_one(panel):
-    for slider, value in ((panel.n_way, 5), (panel.n_shot, 3), (panel.n_query, 4), (panel.query, 7)):
+    for slider, value in ((panel.data.n_way, 5), (panel.data.n_shot, 3), (panel.data.n_query, 4), (panel.query, 7)):
         box = next(w for w in tree(panel) if isinstance(w, widgets.HBox) and w.children[:1] == (slider,))
         assert slider.description and isinstance(box.children[1], widgets.BoundedIntText)
         box.children[1].value = value
@@ -197,7 +198,7 @@ def test_slider_and_number_box_are_one(panel):
 
 def test_the_learner_is_unchanged(panel):
     state = copy.deepcopy(panel.session.learner.state_dict())
-    panel.n_shot.value = 3
+    panel.data.n_shot.value = 3
     panel.method.value = "tsne"
     panel.evaluate()
     settle(panel)
@@ -208,40 +209,40 @@ def test_the_learner_is_unchanged(panel):
 
 
 def test_repmet_is_fine_tuned_by_its_sliders():
-    panel = EmbeddingPanel(metric_session(name="repmet", n_shot=3), inner_steps=0, centre_name="representative")
+    panel = EmbeddingPanel(metric_session(name="repmet", n_shot=3), settings={"inner_steps": 0}, centre_name="representative")
     before = panel.map
-    panel.learning_rate.value = 0.2
-    panel.epochs.value = 8
+    panel.sliders["inner_lr"].value = 0.2
+    panel.sliders["inner_steps"].value = 8
     settle(panel)
-    expected = panel.session.learn(panel.learning_rate.value, 8)
-    assert torch.equal(panel.learning.predictor.centres, expected.predictor.centres) and "8 epochs" in panel.status.value
+    expected = panel.session.learn({"inner_lr": panel.sliders["inner_lr"].value, "inner_steps": 8})
+    assert torch.equal(panel.shown.learning.predictor.centres, expected.predictor.centres) and "8 epochs" in panel.status.value
     assert np.array_equal(panel.map.places, before.places) and not np.allclose(panel.map.centres, before.centres)
     panel.evaluate()
     settle(panel)
-    assert "8 epochs" in panel.result.value
+    assert "8 epochs" in panel.evaluation.result.value
 
 
 # --- evaluation ---
 
 
 def test_an_evaluation_fills_progress_and_result(panel):
-    press(panel.evaluate_button)
+    press(panel.evaluation.button)
     settle(panel)
-    expected, baseline = panel.session.evaluate(EVALUATION_EPISODES), panel.session.evaluate_baseline(EVALUATION_EPISODES)
-    assert panel.progress.value == panel.progress.max == EVALUATION_EPISODES and panel.stop_button.disabled
+    expected, baseline = panel.session.evaluate(EPISODES), panel.session.evaluate_baseline(EPISODES)
+    assert panel.evaluation.progress.value == panel.evaluation.progress.max == EPISODES and panel.stop_button.disabled
     for part in (expected.accuracy.percent(), baseline.accuracy.percent(), "Chance: 33.3 %", "200 episodes", "inductive", "seed 0"):
-        assert part in panel.result.value
+        assert part in panel.evaluation.result.value
 
 
 def test_an_evaluation_measures_the_settings_on_show(panel, monkeypatch):
     gate = Gate(monkeypatch)
     panel.learn()
     assert gate.reached.wait(TIMEOUT)
-    panel.n_way.value = 5
+    panel.data.n_way.value = 5
     panel.evaluate()
     gate.released.set()
     settle(panel)
-    assert "5-way" in panel.result.value and "Chance: 20.0 %" in panel.result.value
+    assert "5 classes" in panel.evaluation.result.value and "Chance: 20.0 %" in panel.evaluation.result.value
 
 
 def test_an_evaluation_stops(panel):
@@ -261,25 +262,29 @@ def test_an_evaluation_stops(panel):
     press(panel.stop_button)
     stopped.set()
     settle(panel)
-    assert "stopped" in panel.status.value and panel.stop_button.disabled and panel.progress.value == 0
+    assert "stopped" in panel.status.value and panel.stop_button.disabled and panel.evaluation.progress.value == 0
 
 
 def test_an_evaluation_says_the_settings_it_was_made_at(monkeypatch):
-    panel = EmbeddingPanel(metric_session(name="repmet", n_shot=3), inner_steps=2)
+    panel = EmbeddingPanel(metric_session(name="repmet", n_shot=3), settings={"inner_steps": 2})
     baseline = panel.session.evaluate_baseline
 
     def slider_moved_meanwhile(*arguments, **settings):
-        monkeypatch.setattr(panel, "_inner_loop", lambda: (0.1, 9))
-        return baseline(*arguments, **settings)
+        result = baseline(*arguments, **settings)
+        panel.sliders["inner_steps"].value = 9
+        return result
 
     monkeypatch.setattr(panel.session, "evaluate_baseline", slider_moved_meanwhile)
-    panel._evaluate(lambda: None)
-    assert "2 epochs" in panel.result.value
+    seen = []
+    panel.evaluation.result.observe(lambda change: seen.append(change["new"]), "value")
+    panel.evaluate()
+    settle(panel)
+    assert not any("9 epochs" in text for text in seen) and "9 epochs" in panel.status.value
 
 
 def test_an_evaluation_moves_on_chunk_by_chunk(panel):
     seen = []
-    panel.progress.observe(lambda change: seen.append(change["new"]), "value")
+    panel.evaluation.progress.observe(lambda change: seen.append(change["new"]), "value")
     panel.evaluate()
     settle(panel)
     assert len(seen) >= 4 and seen == sorted(seen)
@@ -295,7 +300,7 @@ def test_a_drawing_is_answered_by_the_prototypes_on_show(panel):
     own.pen_up(150, 150)
     before = own.answer_image.value
     assert own.answer_image.layout.visibility == "visible"
-    panel.seed.value = 5
+    panel.data.seed.value = 5
     settle(panel)
     assert own.answer_image.value != before, "and anew by others"
 
@@ -303,25 +308,14 @@ def test_a_drawing_is_answered_by_the_prototypes_on_show(panel):
 # --- errors ---
 
 
-def test_more_pictures_than_there_are_is_an_error_and_the_controls_return(panel):
-    panel.n_query.max = 30
-    picture = panel.map_image.value
-    panel.n_query.value = 25
-    panel.worker.wait(TIMEOUT)
-    assert "Error" in panel.status.value and "images a class are needed" in panel.status.value
-    assert panel.n_query.value == 2 == panel.session.n_query and panel.map_image.value == picture
-    panel.n_shot.value = 2
-    settle(panel)
-
-
 def test_a_data_set_that_cannot_be_loaded_is_an_error_and_the_controls_return(panel, monkeypatch):
     def fail(name):
         raise OSError("no network <script>")
 
-    monkeypatch.setattr(panel.session, "load", fail)
-    panel.dataset.value = "drawings"
+    monkeypatch.setattr(panel.session, "read", fail)
+    panel.data.dataset.value = "drawings"
     panel.worker.wait(TIMEOUT)
-    assert "Error" in panel.status.value and "&lt;script&gt;" in panel.status.value and panel.dataset.value == "characters"
+    assert "Error" in panel.status.value and "&lt;script&gt;" in panel.status.value and panel.data.dataset.value == "characters"
 
 
 def test_weights_that_diverged_are_an_error():
@@ -335,13 +329,13 @@ def test_weights_that_diverged_are_an_error():
 
 def test_no_class_name_reaches_html_unescaped(tmp_path):
     names = ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "b")
-    panel = EmbeddingPanel(metric_session(f"folder:{write_pictures(tmp_path / '<b>own', dict.fromkeys(names, 5))}"))
+    panel = EmbeddingPanel(metric_session(f"folder:{write_pictures(tmp_path / '<i>mine', dict.fromkeys(names, 5))}"))
     panel.evaluate()
     settle(panel)
     for widget in tree(panel):
         if isinstance(widget, widgets.HTML):
-            assert not re.search("<script|<img|<b>own", widget.value)
-    assert panel.dataset.value == OWN_FOLDER
+            assert not re.search("<script|<img|<i>mine", widget.value)
+    assert panel.data.dataset.value == OWN_FOLDER
 
 
 # --- the shape of it ---
@@ -354,7 +348,7 @@ def test_nothing_in_the_panel_captures_output(panel):
 def test_the_reference_of_a_panel_is_its_session():
     session = metric_session(n_way=12, n_shot=11)
     panel = EmbeddingPanel(session)
-    assert (panel.n_way.value, panel.n_shot.value) == (12, 11) and replace(
+    assert (panel.data.n_way.value, panel.data.n_shot.value) == (12, 11) and replace(
         panel.map.pool
     ).class_names == session.episode.support.class_names
 
@@ -363,20 +357,19 @@ def test_classes_are_chosen_by_hand(panel):
     panel.picker.buttons[4].value = panel.picker.buttons[1].value = True
     press(panel.picker.use)
     settle(panel)
-    assert panel.session.class_ids == (4, 1) and panel.n_way.value == 2
+    assert panel.session.class_ids == (4, 1) and panel.data.n_way.value == 2
     assert panel.map.pool.class_names == panel.session.episode.support.class_names
 
 
 def test_a_folder_of_ones_own_is_mapped(panel, tmp_path):
     write_pictures(tmp_path / "own", dict.fromkeys("abc", 5))
-    panel.dataset.value = OWN_FOLDER
-    assert panel.folder.layout.visibility == "visible"
-    panel.folder.value = str(tmp_path / "own")
+    panel.data.folder.value = str(tmp_path / "own")
+    press(panel.data.open_button)
     settle(panel)
     assert panel.session.dataset.class_names == ("a", "b", "c") and sorted(panel.map.pool.class_names) == ["a", "b", "c"]
 
 
-def test_an_error_of_a_choice_before_the_newest_is_told(panel, monkeypatch):
+def test_an_error_is_told_and_all_of_its_request_is_taken_back(panel, monkeypatch):
     reached, released = threading.Event(), threading.Event()
 
     def fail(name):
@@ -384,34 +377,68 @@ def test_an_error_of_a_choice_before_the_newest_is_told(panel, monkeypatch):
         assert released.wait(TIMEOUT)
         raise OSError("no network")
 
-    monkeypatch.setattr(panel.session, "load", fail)
-    panel.dataset.value = "drawings"
+    monkeypatch.setattr(panel.session, "read", fail)
+    before = panel.shown
+    panel.data.dataset.value = "drawings"
     assert reached.wait(TIMEOUT)
-    panel.n_shot.value = 2
+    panel.data.n_shot.value = 2
     released.set()
     panel.worker.wait(TIMEOUT)
-    assert "no network" in panel.status.value and panel.dataset.value == "characters" and panel.session.n_shot == 2
+    assert "no network" in panel.status.value and panel.shown is before
+    assert (panel.data.dataset.value, panel.data.n_shot.value) == ("characters", 1) == (panel.session.dataset.name, panel.session.n_shot)
 
 
 def test_classes_picked_from_the_data_set_before_are_not_taken_from_the_new_one(panel, monkeypatch):
-    reached, released, load = threading.Event(), threading.Event(), panel.session.load
+    reached, released, read = threading.Event(), threading.Event(), panel.session.read
 
     def slow(name):
         reached.set()
         assert released.wait(TIMEOUT)
-        return load(name)
+        return read(name)
 
-    monkeypatch.setattr(panel.session, "load", slow)
-    panel.dataset.value = "drawings"
+    monkeypatch.setattr(panel.session, "read", slow)
+    panel.data.dataset.value = "drawings"
     assert reached.wait(TIMEOUT)
-    panel.choose([3, 1])
+    panel.choose(panel.shown.images, [3, 1])
     released.set()
     settle(panel)
     assert panel.session.dataset.name == "drawings" and panel.session.class_ids is None
 
 
-def test_the_path_of_a_folder_can_be_typed_after_other_choices(panel):
-    panel.dataset.value = OWN_FOLDER
-    panel.n_way.value = 2
+def test_a_path_that_was_typed_stays_while_other_choices_are_made(panel):
+    panel.data.folder.value = "/some/pla"
+    panel.data.n_way.value = 2
     settle(panel)
-    assert panel.dataset.value == OWN_FOLDER and panel.folder.layout.visibility == "visible"
+    assert panel.data.folder.value == "/some/pla" and panel.data.dataset.value == "characters"
+
+
+# --- the wrong answers ---
+
+
+def test_one_can_go_from_a_wrong_answer_to_the_next(panel):
+    panel.data.n_query.value = 8
+    settle(panel)
+    answers, labels = panel.map.probabilities[panel.map.queries].argmax(1), panel.map.pool.labels[panel.map.queries]
+    wrong = np.flatnonzero(answers != labels).tolist()
+    assert [query for _, query in panel.wrong.options][1:] == wrong and len(wrong) > 1
+    for query in reversed(wrong):
+        picture = panel.map_image.value
+        panel.wrong.value = query
+        assert panel.query.value == query == panel.asked and panel.map_image.value != picture
+    right = next(query for query in range(24) if query not in wrong)
+    panel.query.value = right
+    assert panel.wrong.value not in wrong, "the list says what is on show"
+
+
+def test_without_queries_there_is_a_map_and_no_question(panel):
+    panel.data.n_query.value = 0
+    settle(panel)
+    assert len(panel.map.queries) == 0 and panel.query.disabled and panel.wrong.disabled
+    assert panel.evaluation.button.disabled and "no queries to answer" in panel.status.value
+    panel.data.n_query.value = 2
+    settle(panel)
+    assert not panel.query.disabled and panel.query.max == 5
+
+
+def test_the_picture_has_a_sentence(panel):
+    assert "map of 60 pictures of 3 classes" in panel.map_image.tooltip

@@ -1,0 +1,58 @@
+"""Tell photographs from ink drawings: a network for ink sees photographs as grey blots, and its answers are worth little."""
+
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fewshot_kit.data.datasets import has_photographs
+from fewshot_kit.data.images import read_image
+from fewshot_kit.data.preprocessing import Preprocessing
+from fewshot_kit.data.sources import open_tree, pictures_by_class
+from fewshot_kit.demo.request import FOLDER
+from fewshot_kit.networks.configs import network_config
+from fewshot_kit.training.checkpoint_folder import PRETRAINED, list_checkpoints, read_config
+
+LOOKED_AT = 12  # pictures of a folder
+SIDE = 48  # in pixels, to which they are shrunk first
+COLOURED = 24  # how far the channels of a pixel are apart, beyond those of the picture's ground: paper under a lamp is yellow
+SHARE = 0.12  # of the pixels: an ink drawing in colours has fewer
+
+
+def warn_of_photographs(dataset: str, preprocessing: Preprocessing) -> str:
+    """Say that photographs are given to a network for ink, and which checkpoint fits them; "" where all is well."""
+    if preprocessing.channels != 1 or not are_photographs(dataset):
+        return ""
+    names = " or ".join(checkpoints_for_photographs())
+    return (
+        "These are photographs, but this network was trained on ink drawings: it sees them small and grey, and comparing pixels (“nearest "
+        "pixels” of an evaluation) often beats its answers. "
+        + (f"For photographs, open the checkpoint {names} in the first cell." if names else "Take a network trained on colour pictures.")
+    )
+
+
+def are_photographs(dataset: str) -> bool:
+    """Say whether a data set is of photographs; of a person's own folder, a few pictures are looked at."""
+    if not dataset.startswith(FOLDER):
+        return has_photographs(dataset)
+    with open_tree(Path(dataset.removeprefix(FOLDER)).expanduser()) as tree:
+        classes = pictures_by_class(tree).values()
+        chosen = [picture for pictures in zip_longest(*classes) for picture in pictures if picture is not None][:LOOKED_AT]
+        shares = [coloured_share(read_image(tree.read(picture), name=str(picture))) for picture in chosen]
+    return float(np.median(shares)) > SHARE
+
+
+def coloured_share(picture: np.ndarray) -> float:
+    """Return the share of the pixels of a picture (h, w) or (h, w, 3), uint8, that have a colour of their own."""
+    if picture.ndim == 2:
+        return 0.0
+    small = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float64)
+    tint = np.median(small - small.mean(-1, keepdims=True), axis=(0, 1))
+    return float((np.ptp(small - tint, axis=-1) > COLOURED).mean())
+
+
+def checkpoints_for_photographs() -> list[str]:
+    """Name the pretrained checkpoints whose network takes colours."""
+    networks = {name: read_config(PRETRAINED / name)["hyper_parameters"]["network"] for name in list_checkpoints()}
+    return [name for name, network in networks.items() if network_config(network).channels == 3]

@@ -1,0 +1,111 @@
+"""Whatever a person does in whatever order: when the panel has settled, controls, session and pictures are of one thing."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from panels import TIMEOUT, press
+from sessions import bad_folders, demo_session, write_pictures
+
+from fewshot_kit import plots
+from fewshot_kit.widgets import FewShotPanel
+from fewshot_kit.widgets.data_controls import COUNTED, OWN_FOLDER
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+class Hand(RuleBasedStateMachine):
+    """A hand on the controls of a panel, which waits for it now and then."""
+
+    def __init__(self):
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp())
+        self.panel = FewShotPanel(demo_session("drawings", n_query=1))
+        self.is_settled = True
+
+    @initialize()
+    def make_folders(self):
+        good = {
+            name: write_pictures(self.root / name, counts)
+            for name, counts in (("kites", dict.fromkeys("abcd", 4)), ("two", {"x": 2, "y": 1}))
+        }
+        bad = [dataset.removeprefix("folder:") for dataset, _ in bad_folders(self.root).values()]
+        self.paths = [*map(str, good.values()), *bad]
+
+    @rule(name=st.sampled_from(COUNTED), value=st.integers(0, 9))
+    def turn_a_number(self, name, value):
+        getattr(self.panel.data, name).value = value
+        self.is_settled = False
+
+    @rule(value=st.sampled_from([0.01, 0.1, 0.7]), epochs=st.integers(0, 4))
+    def turn_a_setting(self, value, epochs):
+        self.panel.sliders["inner_lr"].value = value
+        self.panel.sliders["inner_steps"].value = epochs
+        self.is_settled = False
+
+    @rule(name=st.sampled_from(["drawings", "characters", OWN_FOLDER]))
+    def choose_a_data_set(self, name):
+        self.panel.data.dataset.value = name
+        self.is_settled = False
+
+    @rule(path=st.integers(0, 5))
+    def open_a_folder(self, path):
+        self.panel.data.folder.value = self.paths[path]
+        press(self.panel.data.open_button)
+        self.is_settled = False
+
+    @rule()
+    def take_two_classes(self):
+        self.panel.choose(self.panel.shown.images, [1, 0])
+        self.is_settled = False
+
+    @rule(button=st.sampled_from(["sample", "learn", "stop"]))
+    def press(self, button):
+        press({"sample": self.panel.data.sample_button, "learn": self.panel.learn_button, "stop": self.panel.stop_button}[button])
+        self.is_settled = False
+
+    @rule()
+    def wait(self):
+        self.panel.worker.wait(TIMEOUT)
+        self.is_settled = True
+
+    @invariant()
+    def all_are_of_one_thing(self):
+        if self.is_settled:
+            is_of_one_thing(self.panel)
+
+    def teardown(self):
+        self.wait()
+        is_of_one_thing(self.panel)
+        shutil.rmtree(self.root)
+
+
+def is_of_one_thing(panel: FewShotPanel) -> None:
+    session, shown, data = panel.session, panel.shown, panel.data
+    assert panel.running is None and panel.requested == shown.request and panel.stop_button.disabled
+    # controls and session
+    assert {name: getattr(data, name).value for name in COUNTED} == {name: getattr(session, name) for name in COUNTED}
+    assert session.class_ids == shown.request.class_ids and session.dataset is shown.images is panel.picker.images
+    is_folder = session.dataset.name.startswith("folder:")
+    assert data.dataset.value == (OWN_FOLDER if is_folder else session.dataset.name)
+    assert (Path(session.dataset.name).name if is_folder else session.dataset.name) in data.in_force.value
+    assert {name: slider.value for name, slider in panel.sliders.items()} == shown.request.values()
+    assert panel.evaluation.button.disabled == (session.n_query == 0)
+    # session and pictures
+    support, learned = session.episode.support, shown.learning.episode.support
+    assert learned.class_names == support.class_names and torch.equal(learned.images, support.images)
+    assert panel.support_image.value == plots.png(plots.support_figure(support.images.numpy(), support.labels.numpy(), support.class_names))
+    expected = session.learn(shown.request.values()).epochs[len(shown.learning.epochs) - 1]
+    assert torch.equal(shown.learning.epochs[-1].probabilities, expected.probabilities)
+    steps = shown.request.values()["inner_steps"]
+    assert panel.learning_image.value == shown.drawn.draw(expected.support_losses, expected.probabilities.numpy(), steps)
+
+
+def test_controls_session_and_pictures_are_of_one_thing_whatever_is_done():
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    run_state_machine_as_test(Hand, settings=settings(max_examples=14, stateful_step_count=12, deadline=None, suppress_health_check=checks))

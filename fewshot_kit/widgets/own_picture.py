@@ -9,7 +9,6 @@ import ipywidgets as widgets
 import numpy as np
 from ipycanvas import Canvas, hold_canvas
 from PIL import Image
-from skimage.draw import disk, line
 
 from fewshot_kit.data.images import ImageError, read_image
 from fewshot_kit.widgets.upload import Upload
@@ -45,7 +44,7 @@ class OwnPicture(widgets.VBox):
         self.clear_button = widgets.Button(description="Clear", icon="trash", layout=widgets.Layout(width="94px"))
         self.undo_button.on_click(lambda _: self.undo())
         self.clear_button.on_click(lambda _: self.clear())
-        self.upload = Upload(self.receive, layout=widgets.Layout(width="240px"))
+        self.upload = Upload(self.receive, layout=widgets.Layout(width="224px", margin="0 2px"))
         width, height = ANSWER_SIZE
         layout = widgets.Layout(width=width, height=height, object_fit="contain", visibility="hidden")
         self.answer_image = widgets.Image(format="png", layout=layout)
@@ -70,7 +69,7 @@ class OwnPicture(widgets.VBox):
     def _lay_out(self) -> None:
         def column(title: str, *parts: widgets.Widget) -> widgets.VBox:
             heading = widgets.HTML(f'<span style="color:var(--jp-ui-font-color1)">{title}</span>', layout=widgets.Layout(margin="0 2px"))
-            return widgets.VBox([heading, *parts], layout=widgets.Layout(margin="0 16px 8px 0", flex="0 0 auto"))
+            return widgets.VBox([heading, *parts], layout=widgets.Layout(margin="0 12px 8px 0", flex="0 0 auto"))
 
         # The border is the frame's: on the canvas it would shift what is drawn against the pen.
         frame = widgets.Box([self.canvas], layout=widgets.Layout(border="1px solid #8a94a3", width=f"{SIDE + 2}px", overflow="hidden"))
@@ -160,10 +159,8 @@ class OwnPicture(widgets.VBox):
         """Return what was drawn, (SIDE, SIDE) uint8, dark ink on white: the same strokes as on the canvas."""
         image = np.full((SIDE, SIDE), 255, dtype=np.uint8)
         for stroke in self.strokes:
-            points = [(round(y), round(x)) for x, y in stroke]
-            for (row, column), (next_row, next_column) in zip(points, points[1:] + points[-1:], strict=True):
-                for center in zip(*line(row, column, next_row, next_column), strict=True):
-                    image[disk(center, PEN / 2, shape=image.shape)] = 0
+            for start, end in pairwise([stroke[0], *stroke]):  # a dot is a line to itself
+                blacken(image, start, end)
         return image
 
     def paint(self) -> None:
@@ -236,6 +233,19 @@ def read_upload(name: str, content: bytes) -> np.ndarray:
         start = content[:1000]
         what = next((what for mark, what in _UNREAD.items() if mark in start[:12] or (mark == b"<svg" and mark in start)), None)
         raise (ImageError(f"{name} {what}, and choose that") if what else error) from error
+
+
+def blacken(image: np.ndarray, start: Point, end: Point) -> None:
+    """Draw a line with round ends into an image: every pixel whose centre lies under the pen is 0."""
+    (x, y), (dx, dy), radius = start, (end[0] - start[0], end[1] - start[1]), PEN / 2
+    height, width = image.shape
+    top, bottom = max(0, int(min(y, y + dy) - radius)), min(height, int(max(y, y + dy) + radius) + 1)
+    left, right = max(0, int(min(x, x + dx) - radius)), min(width, int(max(x, x + dx) + radius) + 1)
+    if top < bottom and left < right:
+        rows, columns = np.ogrid[top:bottom, left:right]
+        down, across = rows + 0.5 - y, columns + 0.5 - x
+        along = np.clip((across * dx + down * dy) / max(dx * dx + dy * dy, 1e-9), 0, 1)  # 0 at the start, 1 at the end
+        image[top:bottom, left:right][(across - along * dx) ** 2 + (down - along * dy) ** 2 <= radius**2] = 0
 
 
 def preview(picture: np.ndarray) -> np.ndarray:

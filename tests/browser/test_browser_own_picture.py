@@ -63,6 +63,8 @@ def url(tmp_path_factory) -> Iterator[str]:
 class Drawer(Person):
     """What a person does with the canvas and the upload box."""
 
+    devtools = None
+
     def run_all(self) -> None:
         self.page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -85,8 +87,8 @@ class Drawer(Person):
     def touch(self, kind: str, *points: tuple[float, float]) -> None:
         places = [self.place(*point) for point in points]
         touches = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
-        session = self.page.context.new_cdp_session(self.page)
-        session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": touches})
+        self.devtools = self.devtools or self.page.context.new_cdp_session(self.page)  # one for all: a finger stays down in its own
+        self.devtools.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": touches})
 
     def choose(self, *paths: Path) -> None:
         self.page.locator("input.fewshot-upload-input").set_input_files(list(paths))
@@ -111,7 +113,7 @@ class Drawer(Person):
         for _ in range(80):
             if self.page.locator(f"{ANSWER}:visible").count() and not self.page.locator(".fewshot-old-answer").count():
                 drawn, seen = self.ink(), self.ink(ANSWER)
-                if drawn.any() and (drawn != seen).sum() < 0.25 * drawn.sum():
+                if drawn.any() and (drawn != seen).sum() < 0.2 * drawn.sum():
                     return
             self.page.wait_for_timeout(250)
         raise AssertionError(f"{self.ink().sum()} pixels of ink are on the canvas, {self.ink(ANSWER).sum()} in what was answered")
@@ -136,7 +138,7 @@ def drawer_at(url: str, width: int = 1280, **options) -> Iterator[Drawer]:
 def photograph(tmp_path_factory) -> Path:
     """Make a JPEG above Jupyter's limit of 10 MB a message, which noise cannot be packed below."""
     path = tmp_path_factory.mktemp("pictures") / "photograph.jpg"
-    pixels = np.random.default_rng(0).integers(0, 256, size=(2500, 2500, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, size=(3200, 3200, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, quality=95)
     assert path.stat().st_size > 10.7e6
     return path
@@ -172,7 +174,9 @@ def test_a_drawing_outlives_a_reload_of_the_page(url):
         person.press("Clear")
         person.draw((20, 20), (150, 20))
         person.waits_for_ink_seen_as_drawn()
-        person.page.keyboard.press("Control+S")
+        person.page.locator(".lm-MenuBar-item", has_text=re.compile("^File$")).click()
+        person.page.get_by_role("menuitem", name=re.compile("^Save Notebook(?! As)")).click()
+        person.page.wait_for_timeout(2000)
         person.open(url.replace("?reset&", "?"))
         person.page.locator(CANVAS).wait_for(timeout=STARTUP)
         person.waits_for_ink_seen_as_drawn()
@@ -215,8 +219,8 @@ def test_a_photograph_above_jupyters_limit_arrives_again_and_again(url, photogra
         person.waits_for_ink_seen_as_drawn()
         with person.sees_change("answer"):
             person.choose(photograph)
-        person.sees("photograph.jpg, 2500 × 2500 pixels")
-        person.sees(r"answer: \(2500, 2500, 3\)")
+        person.sees("photograph.jpg, 3200 × 3200 pixels")
+        person.sees(r"answer: \(3200, 3200, 3\)")
         canvas = person.canvas()[..., :3]
         assert (canvas != canvas[..., :1]).any(axis=2).mean() > 0.9, "the colours of the photograph, in place of the drawing"
         person.shoot("own_03_photograph")
@@ -229,7 +233,7 @@ def test_a_photograph_above_jupyters_limit_arrives_again_and_again(url, photogra
                 person.draw((30, 30), (90, 90))
                 person.waits_for_ink_seen_as_drawn()
             person.choose(photograph)
-            person.sees("photograph.jpg, 2500 × 2500 pixels")
+            person.sees("photograph.jpg, 3200 × 3200 pixels")
             person.page.locator(f"{ANSWER}:visible").wait_for()
         person.draw((60, 60), (150, 150))
         person.waits_for_ink_seen_as_drawn()
@@ -250,19 +254,19 @@ def test_an_upload_can_be_cancelled(url, tmp_path):
 
 
 def test_an_error_stands_beside_the_box_until_the_next_good_picture(url, tmp_path):
-    text, empty, heic = tmp_path / f"{'long ' * 50}<script>alert(1)<.png", tmp_path / "empty.png", tmp_path / "a.heic"
-    text.parent.mkdir(exist_ok=True)
+    text, empty, heic = tmp_path / f"<b>{'long ' * 40}<script>alert(1)<.png", tmp_path / "empty.png", tmp_path / "a.heic"
     text.write_text("no picture")
     empty.touch()
     heic.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    wide = write_picture(tmp_path / "wide.png", (20_000, 20_000))
+    wide = write_picture(tmp_path / "wide.png", (20_000, 3_000))
     with drawer_at(url, 900) as person:
-        for path, said in ((text, "not a picture"), (empty, "empty.png is empty"), (heic, "HEIC.*JPEG"), (wide, "20000 x 20000")):
+        for path, said in ((text, "not a picture"), (empty, "empty.png is empty"), (heic, "HEIC.*JPEG"), (wide, "20000 x 3000")):
             person.choose(path)
             error = person.page.locator(".fewshot-upload-error", has_text=re.compile(said))
             error.wait_for()
             near, box = error.bounding_box(), person.page.locator(".fewshot-upload-zone").bounding_box()
             assert 0 < near["y"] - box["y"] < 200 and near["x"] >= box["x"] - 4
+            assert not person.page.locator(".fewshot-upload-told *").count(), "a name is text, not HTML"
             person.shoot(f"own_05_error_{said[:5]}")
         person.choose(write_picture(tmp_path / "thirteen.png", (13, 13)))
         person.sees("thirteen is refused")

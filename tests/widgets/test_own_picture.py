@@ -128,7 +128,11 @@ def test_an_upload_takes_the_place_of_a_drawing_and_a_stroke_that_of_an_upload(o
     assert np.array_equal(asked[-1], PHOTOGRAPH) and own.current is asked[-1]
     assert own.picture().min() == 255 and own.undo_button.disabled
     assert "a.png" in own.upload.note and "50 × 30" in own.upload.note
-    draw(own, OTHER)
+    own.show(png_of(PHOTOGRAPH))
+    own.pen_down(*OTHER[0])
+    assert own.current is None and own.answer_image.layout.visibility == "hidden", "the photograph and its answer are gone"
+    own.pen_move(*OTHER[1])
+    own.pen_up(*OTHER[1])
     assert np.array_equal(asked[-1], drawn(OTHER)) and own.upload.note == ""
 
 

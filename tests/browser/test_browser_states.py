@@ -146,9 +146,11 @@ def test_a_slider_under_the_hand_a_stop_and_a_look_back(tmp_path, notebook):
         person.sees_status(f"learning rate {float(moving):.3g},")
         assert float(row.locator("input").input_value()) == pytest.approx(float(moving), rel=0.01)
 
-        for slider, value in (("classes (way)", "10"), ("pictures each (shot)", "10"), ("epochs", "50")):
-            person.type_number(slider, value)
-        page.wait_for_timeout(300)
+        person.type_number("classes (way)", "10")
+        person.type_number("pictures each (shot)", "10")
+        person.sees_status("10 classes, 10 pictures each: learned")
+        with person.sees_change("learning"):  # to a frame of the learning under way
+            person.type_number("epochs", "50")
         person.press("Stop")
         person.sees_status(r"stopped after epoch \d+ of 50")
         person.shoot("states_stopped")

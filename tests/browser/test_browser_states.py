@@ -157,5 +157,5 @@ def test_a_slider_under_the_hand_a_stop_and_a_look_back(tmp_path, notebook):
         with person.sees_change("learning"):
             person.type_number("look back at epoch", "0")
         with person.sees_change("learning"):
-            page.get_by_role("button", name="the next page of queries").click()
+            page.get_by_title("the next page of queries").click()
         person.sees_no_error()

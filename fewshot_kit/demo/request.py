@@ -29,6 +29,10 @@ class Request:
         """Return which episode it is, as `DemoSession.lay` takes it."""
         return {name: getattr(self, name) for name in ("n_way", "n_shot", "n_query", "seed", "class_ids")}
 
+    def source(self) -> tuple[str, int]:
+        """Return what tells apart two readings of a data set."""
+        return self.dataset, self.opened
+
     def values(self) -> dict[str, float]:
         """Return the settings by name, as `DemoSession.learn` takes them."""
         return {setting.name: setting.value for setting in self.settings}
@@ -86,7 +90,7 @@ class Limits:
         n_shot, n_query = asked.n_shot, asked.n_query
         if n_shot + n_query <= self.pictures:
             return n_shot, n_query
-        same_set = before is not None and (before.dataset, before.opened) == (asked.dataset, asked.opened)
+        same_set = before is not None and before.source() == asked.source()
         if same_set and before.n_shot == n_shot and before.n_query != n_query:
             n_query = min(n_query, self.pictures - 1)
             return self.pictures - n_query, n_query

@@ -121,7 +121,7 @@ class EpisodePanel(widgets.VBox):
 
     def choose(self, images: ClassImages, class_ids: list[int]) -> None:
         """Take these classes of these pictures, unless others are requested by now."""
-        if images is self.shown.images and self._source(self.requested) == self._source(self.shown.request):
+        if images is self.shown.images and self.requested.source() == self.shown.request.source():
             self.ask(n_way=len(class_ids), class_ids=tuple(class_ids))
 
     def _turn(self, name: str, value: float) -> None:
@@ -159,7 +159,7 @@ class EpisodePanel(widgets.VBox):
     def _serve(self, check: Check) -> None:
         """Serve the newest request: sample, learn, show."""
         asked, started = self.requested, time.perf_counter()
-        if self.shown is None or self._source(asked) != self._source(self.shown.request):
+        if self.shown is None or asked.source() != self.shown.request.source():
             self.status.say(f"loading {html.escape(title(asked.dataset))} …")
         before, self.running = (self.running, self.shown), Work(asked, asked)
         self.running = work = self._fitted(asked, before)
@@ -181,7 +181,7 @@ class EpisodePanel(widgets.VBox):
 
     def _fitted(self, asked: Request, before: Sequence[Work | None]) -> Work:
         """Return what there is of a request; the pictures are read unless the work before has them."""
-        known = next((work for work in before if work and work.images and self._source(work.asked) == self._source(asked)), None)
+        known = next((work for work in before if work and work.images and work.asked.source() == asked.source()), None)
         if known is None:
             images = self.session.dataset if self.shown is None else self.session.read(asked.dataset)
             known = Work(asked, asked, images, warning=self._warning(asked.dataset))
@@ -295,7 +295,3 @@ class EpisodePanel(widgets.VBox):
         if not len(learning.episode.query):
             return "no queries to answer"
         return f"queries: {tally(learning.epochs[-1].probabilities.numpy(), learning.episode.query.labels.numpy())}"
-
-    @staticmethod
-    def _source(request: Request) -> tuple[str, int]:
-        return request.dataset, request.opened

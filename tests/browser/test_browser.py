@@ -153,12 +153,19 @@ class Person:
         self.page.locator("button.jupyter-button", has_text=re.compile(rf"^\s*{text}\s*$")).click()
 
     def type_number(self, slider: str, value: str) -> None:
-        row = self.page.locator(".widget-hbox", has=self.page.get_by_text(slider, exact=True)).last
+        row = self.page.locator(".fewshot-numbered", has=self.page.get_by_text(slider, exact=True))
         row.locator("input[type=number]").first.fill(value)
         row.locator("input[type=number]").first.press("Enter")
 
     def nudge(self, slider: str, key: str) -> None:
         self.page.locator(".widget-slider", has=self.page.get_by_text(slider, exact=True)).locator(".noUi-handle").press(key)
+
+    def open_folder(self, path: object) -> None:
+        self.page.get_by_label("your own folder").fill(str(path))
+        self.page.get_by_label("your own folder").press("Enter")
+
+    def choose_dataset(self, name: str) -> None:
+        self.page.get_by_label("data set").select_option(label=name)
 
     def unfold(self, title: str) -> None:
         self.page.locator(".jupyter-widget-Collapse-header", has_text=title).click()
@@ -183,15 +190,15 @@ class Person:
             self.page.screenshot(path=str(Path(SHOTS, f"{name}.png")))
 
     def show_top(self) -> None:
-        self.page.locator("img.fewshot-support-image").evaluate("image => image.parentElement.scrollIntoView({block: 'start'})")
+        self.page.locator(".fewshot-columns").evaluate("columns => columns.scrollIntoView({block: 'start'})")
 
 
 @contextmanager
-def person_at(url: str) -> Iterator[Person]:
+def person_at(url: str, width: int = 1400) -> Iterator[Person]:
     """Open a notebook in a browser, and run all of it."""
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=[f"--{flag}" for flag in FLAGS])
-        person = Person(browser.new_page(viewport={"width": 1400, "height": 1150}))
+        person = Person(browser.new_page(viewport={"width": width, "height": 1150}))
         try:
             person.open(url)
             person.run_all()
@@ -233,7 +240,7 @@ def test_a_person_at_the_panel_in_jupyterlab(tmp_path):
         person.page.locator(".jupyter-widgets.widget-toggle-button").nth(3).click()
         with person.sees_change("support"):
             person.press("Use these classes")
-        person.sees_status("2-way")
+        person.sees_status("2 classes")
         person.unfold("Choose the classes by hand")
 
         person.type_number("learning rate", "0.01")
@@ -247,9 +254,7 @@ def test_a_person_at_the_panel_in_jupyterlab(tmp_path):
         person.page.locator(".fewshot-result", has_text=re.compile(r"\d ± \d.*Chance: 50.0 %")).wait_for()
         person.shoot("05_evaluated")
 
-        person.page.locator(".widget-dropdown select").first.select_option(label="own folder …")
-        person.page.get_by_placeholder("folder or .zip").fill("/no/such/folder")
-        person.page.get_by_placeholder("folder or .zip").press("Enter")
+        person.open_folder("/no/such/folder")
         person.sees_status("Error.*no/such/folder")
         person.shoot("06_error")
         if SHOTS:
@@ -262,14 +267,14 @@ def more_pictures(person: Person) -> None:
     """Look at the sizes that a short test has no time for."""
     person.type_number("classes (way)", "5")
     person.type_number("queries a class", "2")
-    person.sees_status("5-way")
+    person.sees_status("5 classes")
     person.show_top()
     person.shoot("07_five_way")
     person.type_number("classes (way)", "10")
-    person.sees_status("10-way")
+    person.sees_status("10 classes")
     person.shoot("08_ten_way")
     person.type_number("pictures each (shot)", "5")
-    person.sees_status("5-shot")
+    person.sees_status("5 pictures each")
     person.shoot("09_five_shot")
 
 

@@ -19,7 +19,6 @@ class MapReader(Person):
         self.page.wait_for_function("() => document.querySelector('img.fewshot-map-image').naturalWidth > 0")
 
     def show_top(self) -> None:
-        self.page.locator(".widget-dropdown").first.scroll_into_view_if_needed()
         self.page.locator("img.fewshot-map-image").scroll_into_view_if_needed()
 
 
@@ -31,17 +30,17 @@ def test_a_person_moves_the_prototypes(tmp_path, monkeypatch):
         person.shoot("embedding_01_initial")
         with person.sees_change("map"):
             person.nudge("pictures each (shot)", "ArrowRight")
-        person.sees_status("5-way 2-shot")
+        person.sees_status("5 classes, 2 pictures each")
         with person.sees_change("map"):
             person.type_number("pictures each (shot)", "5")
-        person.sees_status("5-way 5-shot: .* queries right")
+        person.sees_status("5 classes, 5 pictures each: .* right")
         person.shoot("embedding_02_five_shot")
 
         with person.sees_change("map"):
             person.type_number("query asked about", "7")
         with person.sees_change("map"):
             person.press("t-SNE")
-        person.sees_status("queries right")
+        person.sees_status("queries: .* right")
         person.shoot("embedding_03_tsne")
         with person.sees_change("map"):
             person.type_number("pictures each (shot)", "1")
@@ -67,6 +66,6 @@ def more_pictures(person: Person) -> None:
     person.shoot("embedding_05_own_picture")
     person.unfold("Try a picture of your own")
     person.type_number("classes (way)", "20")
-    person.sees_status("20-way")
+    person.sees_status("20 classes")
     person.show_top()
     person.shoot("embedding_06_twenty_way")

@@ -20,7 +20,7 @@ def test_a_person_reads_the_notebook_of_maml_and_moves_its_sliders(tmp_path, mon
         person.sees_status("learning rate 0.00112")
         with person.sees_change("learning"):
             person.type_number("epochs", "1")
-        person.sees_status("1 epochs")
+        person.sees_status("1 epoch;")
         person.page.locator(".fewshot-status").evaluate("status => { status.querySelector('span').textContent = 'old' }")
         person.press("Learn")
         person.sees_status("learned in")

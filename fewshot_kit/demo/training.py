@@ -108,15 +108,13 @@ class TrainingSession:
     def choice(self) -> Choice:
         """What is set now."""
         config, width = self.config, getattr(self.learner_config.network, "width", None)
-        return Choice(
-            self.learner_name, config.source.dataset, config.outer_steps, config.meta_lr, config.val_way, config.val_shot, width
-        )
+        return Choice(self.learner_name, config.source.dataset, config.outer_steps, config.meta_lr, config.val_way, config.val_shot, width)
 
     def datasets(self) -> list[str]:
         """Name the data sets that can be trained on with a network for such pictures as the given ones."""
-        given = self._given[2].source.dataset
+        given, in_colour = self._given[2].source.dataset, self.learner_config.network.channels == 3
         names = [name for name in dataset_names() if {"train", "val"} <= set(dataset_splits(name))]
-        names = [name for name in names if has_photographs(name) == has_photographs(given)]
+        names = [name for name in names if has_photographs(name) == in_colour]
         return names if given in names else [given, *names]
 
     def problems(self, choice: Choice) -> dict[str, str]:

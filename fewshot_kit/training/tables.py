@@ -19,7 +19,7 @@ def results_table(records: Iterable[RunRecord]) -> list[dict]:
             "accuracy": Interval(**result["accuracy"]),
             "loss": Interval(**result["loss"]),
             "mode": describe_mode(result),
-            "settings": result["settings"],
+            "settings": result.get("settings", {}),
         }
         for record in records
         for result in record.results

@@ -149,7 +149,11 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
 
 def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
     """Return the settings of a run as they stand in its config.json."""
-    return {"learner": config_name(learner_config), "hyper_parameters": dataclasses.asdict(learner_config), "training": dataclasses.asdict(config)}
+    return {
+        "learner": config_name(learner_config),
+        "hyper_parameters": dataclasses.asdict(learner_config),
+        "training": dataclasses.asdict(config),
+    }
 
 
 def config_name(learner_config: LearnerConfig) -> str:

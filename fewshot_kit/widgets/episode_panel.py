@@ -142,17 +142,21 @@ class EpisodePanel(widgets.VBox):
         """Measure the settings on show on fresh episodes of this data set."""
         self.worker.submit(self._evaluate)
 
-    def classify(self, picture: np.ndarray | Exception) -> None:
+    def classify(self, picture: np.ndarray) -> None:
         """Classify a person's own picture by what is on show."""
         try:
-            if isinstance(picture, Exception):
-                raise picture
             learning = self.shown.learning
             image, probabilities = self.session.classify(learning, picture)
             names = learning.episode.support.class_names
-            self.own_picture.show(plots.png(plots.answer_figure(image[0].numpy(), probabilities.numpy(), names)))
+            figure = plots.answer_figure(image[0].numpy(), probabilities.numpy(), names)
+            self.own_picture.show(plots.png(figure), plots.answer_text(probabilities.numpy(), names))
         except Exception as error:  # a widget's callback has nobody else to tell
-            self.status.show_error(error)
+            self.own_picture.show_error(error)
+
+    def _classify_again(self) -> None:
+        """Answer a person's own picture anew, if there is one."""
+        if self.own_picture.current is not None:
+            self.classify(self.own_picture.current)
 
     # What the worker does.
 
@@ -165,6 +169,7 @@ class EpisodePanel(widgets.VBox):
         self.running = work = self._fitted(asked, before)
         check()
         self.stop_button.disabled = False
+        self.own_picture.mark_old()
         self.session.lay(work.images, **work.request.episode())
         self.running = work = replace(work, request=work.request.with_defaults(self.session.settings()))
         self._set_controls(work, asked)
@@ -198,8 +203,7 @@ class EpisodePanel(widgets.VBox):
         self._draw()
         notes = "".join(f"<b>{html.escape(note)}</b>. " for note in work.notes)
         self.status.say(f"{notes}{self._where()}: {text}; {self._verdict()}")
-        if self.own_picture.current is not None:
-            self.classify(self.own_picture.current)
+        self._classify_again()
 
     def _stopped(self, asked: Request, check: Check) -> None:
         """Show what a stopped learning has come to, or what was shown before; `asked` is what was requested when it was stopped."""
@@ -228,6 +232,7 @@ class EpisodePanel(widgets.VBox):
         if failed is not None:  # it, or one before it, may have drawn something already
             self._start(work)
             self._draw()
+        self._classify_again()
 
     def _set_controls(self, work: Work, *served: Request) -> None:
         """Make what the worker came to the request, and set the controls to it, unless a person has asked for something else since."""

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from fewshot_kit.data.datasets import dataset_names, load_dataset
-from fewshot_kit.data.images import Preprocessing
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.demo.photographs import are_photographs, checkpoints_for_photographs, coloured_share, warn_of_photographs
 from fewshot_kit.training.checkpoints import load_checkpoint
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sessions import bad_folders, demo_session, uploaded, write_pictures
+from sessions import bad_folders, demo_session, write_pictures
 from synthetic import same_state
 
 from fewshot_kit.data.datasets import load_dataset
@@ -256,14 +256,14 @@ def test_one_saved_picture_is_the_same_tensor_on_every_way_in(tmp_path):
     way = "array"
     panel.classify(read_image(saved))
     way = "upload"
-    drawn.upload.value = (uploaded("0.png", saved.read_bytes()),)
+    drawn.receive("0.png", saved.read_bytes())
 
     learner = panel.session.learner
     dataset = load_dataset(f"folder:{folder}", preprocessing=learner.preprocessing)
     seen["training"] = to_float(dataset.of_class(dataset.class_names.index("mine")))[0]
     episodes, predict = [], learner.predict_episodes
     panel.session.load(f"folder:{folder}")
-    panel.session.learner.with_settings = lambda **_: learner
+    panel.session.learner.with_settings = lambda *_, **__: learner
     learner.predict_episodes = lambda batch, **options: (episodes.extend(batch), predict(batch, **options))[1]
     panel.session.evaluate(1)
     label = episodes[0].support.class_names.index("mine")

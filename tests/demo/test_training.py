@@ -1,20 +1,21 @@
 """A training that is watched, without a panel: what it reports, what may be set, and where its runs go."""
 
 import math
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from synthetic import CONFIG, noisy_images
+from synthetic import CONFIG, noisy_images, train_on
 
+from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.demo import training as module
-from fewshot_kit.demo.training import Progress, SettingError, TrainingSession, flat, replaced
-from fewshot_kit.learners import LEARNERS, ProtoNetConfig
+from fewshot_kit.demo.training import Progress, SettingError, TrainingSession
+from fewshot_kit.learners.configs import CONFIGS, ProtoNetConfig
 from fewshot_kit.learners.fine_tune import Cancelled
-from fewshot_kit.training import train as train_module
-from fewshot_kit.training.train import TrainConfig
+from fewshot_kit.training.config import TrainConfig
 
-TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3)
+TRAIN = TrainConfig(
+    source=TaskSource("noisy"), val_way=3, val_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3
+)
 
 
 def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int | None = None):
@@ -24,13 +25,13 @@ def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int 
 
 @pytest.fixture(autouse=True)
 def _synthetic_data(monkeypatch):
-    for module_of_it in (train_module, module):
-        monkeypatch.setattr(module_of_it, "load_dataset", noisy_split)
+    train_on(monkeypatch, noisy_split)
+    monkeypatch.setattr(module, "load_dataset", noisy_split)
 
 
 @pytest.fixture
 def session(tmp_path) -> TrainingSession:
-    return TrainingSession(tmp_path / "run", "reptile", CONFIG, TRAIN)
+    return TrainingSession(tmp_path / "run", CONFIG, TRAIN)
 
 
 # --- what is reported ---
@@ -48,7 +49,7 @@ def test_it_reports_every_step_and_every_validation(session):
 
 
 def test_the_smoothed_loss_is_between_the_losses_and_starts_with_the_first(tmp_path):
-    session, steps = TrainingSession(tmp_path / "run", "reptile", CONFIG, replace(TRAIN, evaluate_every=1)), []
+    session, steps = TrainingSession(tmp_path / "run", CONFIG, replace(TRAIN, evaluate_every=1)), []
     session.train(on_step=steps.append)
     losses = [row["train_loss"] for row in session.record().rows]  # each of one step
     assert steps[0].loss == pytest.approx(losses[0])
@@ -68,7 +69,7 @@ def test_one_that_was_cancelled_is_not_finished(session):
 
 def test_another_session_knows_how_far_a_run_has_come(session):
     session.train()
-    other = TrainingSession(session.folder, "reptile", CONFIG, TRAIN)
+    other = TrainingSession(session.folder, CONFIG, TRAIN)
     assert other.is_finished and other.step == 6 and not other.is_new
 
 
@@ -86,30 +87,35 @@ def test_the_given_settings_come_back_unchanged(session):
     session.choose(replace(given, learner="protonet", dataset="omniglot", outer_steps=60, outer_lr=0.1, classes=4, pictures=2, width=16))
     assert (session.learner_name, type(session.learner_config)) == ("protonet", ProtoNetConfig) and session.config.evaluate_every == 20
     session.choose(given)
-    assert (session.learner_name, session.learner_config, session.config, session.folder.name) == ("reptile", CONFIG, TRAIN, "run")
+    assert (session.learner_config, session.config, session.folder.name) == (CONFIG, TRAIN, "run")
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", CONFIGS)
 def test_every_learner_can_be_chosen_and_trained(session, learner):
     session.choose(replace(session.choice, learner=learner, outer_steps=1))
     assert session.train() and session.record().learner == learner
     assert session.folder.name == ("run" if learner == "reptile" else f"{learner}-noisy")
 
 
-def test_a_data_set_that_is_turned_already_is_not_turned_again(session):
-    assert flat(session.config)["rotations"]
+def test_another_data_set_is_turned_as_it_wants(tmp_path):
+    given = replace(TRAIN, source=replace(TRAIN.source, dataset="omniglot", rotations=True))
+    session = TrainingSession(tmp_path, CONFIG, given)
     session.choose(replace(session.choice, dataset="omniglot_vinyals"))
-    assert not flat(session.config)["rotations"]
+    assert session.config.source.rotations is None, "its classes are turned already: to turn them again is an error"
     session.choose(replace(session.choice, dataset="omniglot"))
-    assert flat(session.config)["rotations"]
+    assert session.config.source.rotations is True
 
 
 def test_the_data_sets_on_offer_can_be_trained_on_with_the_given_network(tmp_path):
-    offered = TrainingSession(tmp_path, "reptile", CONFIG, replace(TRAIN, dataset="characters_by_alphabet")).datasets()
+    offered = TrainingSession(tmp_path, CONFIG, replace(TRAIN, source=replace(TRAIN.source, dataset="characters_by_alphabet"))).datasets()
     assert {"characters_by_alphabet", "omniglot", "quickdraw"} <= set(offered) and not set(offered) & {"mnist", "cifar_fs", "grocery_store"}
-    photographs = TrainingSession(tmp_path, "reptile", CONFIG, replace(TRAIN, dataset="cifar_fs")).datasets()
+    photographs = TrainingSession(
+        tmp_path,
+        replace(CONFIG, network=replace(CONFIG.network, channels=3)),
+        replace(TRAIN, source=replace(TRAIN.source, dataset="cifar_fs")),
+    ).datasets()
     assert {"cifar_fs", "grocery_store"} <= set(photographs) and "omniglot" not in photographs
-    assert TrainingSession(tmp_path, "reptile", CONFIG, TRAIN).datasets()[0] == "noisy", "the given one is always there"
+    assert TrainingSession(tmp_path, CONFIG, TRAIN).datasets()[0] == "noisy", "the given one is always there"
 
 
 def test_every_problem_is_named_and_the_first_refused(session):
@@ -137,26 +143,3 @@ def test_a_fresh_folder_is_one_where_nothing_lies(session):
 def test_a_name_that_is_a_path_stays_in_its_folder(session, tmp_path):
     session.choose(replace(session.choice, dataset="../../<b>evil</b>"))
     assert session.folder.parent == tmp_path and "<" not in session.folder.name and "/" not in session.folder.name
-
-
-# --- configurations inside one another ---
-
-
-@dataclass(frozen=True)
-class Source:
-    dataset: str = "omniglot"
-    rotations: bool = True
-
-
-@dataclass(frozen=True)
-class Nested:
-    source: Source = field(default_factory=Source)
-    val_way: int = 5
-    folder: Path = Path("runs")
-
-
-def test_settings_are_found_and_changed_wherever_they_stand():
-    assert flat(Nested()) == {"dataset": "omniglot", "rotations": True, "val_way": 5, "folder": Path("runs")}
-    assert replaced(Nested(), dataset="quickdraw", val_way=3) == Nested(Source("quickdraw"), 3)
-    with pytest.raises(TypeError, match="Nested has no n_way; it has dataset"):
-        replaced(Nested(), n_way=3)

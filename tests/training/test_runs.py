@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import CONFIG, noisy_images
+from synthetic import CONFIG, noisy_images, train_on
 
 from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.data.files import write_text
+from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.learners import LEARNERS, NearestPrototype
-from fewshot_kit.training import train as train_module
-from fewshot_kit.training.cards import export_run, record_result
-from fewshot_kit.training.checkpoints import write_text
+from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.learners.nearest_prototype import NearestPrototype
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.export import export_run, record_result
 from fewshot_kit.training.runs import (
     TRAINING_LOSSES,
     describe_row,
@@ -27,9 +29,11 @@ from fewshot_kit.training.runs import (
     to_tensorboard,
 )
 from fewshot_kit.training.train import CONFIG as RUN_CONFIG
-from fewshot_kit.training.train import LOG, TrainConfig, finish, open_run, train
+from fewshot_kit.training.train import LOG, finish, open_run, train
 
-TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3)
+TRAIN = TrainConfig(
+    source=TaskSource("noisy"), val_way=3, val_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3
+)
 
 
 def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int | None = None):
@@ -40,15 +44,15 @@ def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int 
 
 @pytest.fixture(autouse=True)
 def _synthetic_data(monkeypatch):
-    monkeypatch.setattr(train_module, "load_dataset", noisy_split)
+    train_on(monkeypatch, noisy_split)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """Return the folder of a finished run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "load_dataset", noisy_split)
-        run = open_run(tmp_path_factory.mktemp("runs") / "whole", "reptile", CONFIG, replace(TRAIN, samples_per_class=5))
+        train_on(patch, noisy_split)
+        run = open_run(tmp_path_factory.mktemp("runs") / "whole", CONFIG, replace(TRAIN, source=TaskSource("noisy", samples_per_class=5)))
         train(run)
         finish(run, n_episodes=4)
         return run.folder
@@ -80,7 +84,7 @@ def test_a_run_is_read_as_it_was_written(whole):
     record = read_run(whole)
     written = [json.loads(line) for line in (whole / LOG).read_text(encoding="utf-8").splitlines()]
     assert (record.name, record.learner, list(record.rows)) == ("whole", "reptile", written)
-    assert record.settings["training"]["samples_per_class"] == 5
+    assert record.training["samples_per_class"] == 5
     curves = record.curves()
     assert curves["step"].tolist() == [2, 4, 6]
     for name in ("val_loss", "val_accuracy"):
@@ -98,13 +102,13 @@ def test_an_exported_run_brings_its_curve_and_its_results_along(whole, tmp_path,
 
 
 def test_a_run_of_one_episode_a_validation_has_no_interval(tmp_path):
-    assert train(open_run(tmp_path / "run", "reptile", CONFIG, replace(TRAIN, outer_steps=1, evaluation_episodes=1)))
+    assert train(open_run(tmp_path / "run", CONFIG, replace(TRAIN, outer_steps=1, evaluation_episodes=1)))
     curves = read_run(tmp_path / "run").curves()
     assert np.isnan(curves["val_accuracy_half_width"]).all() and np.isfinite(curves["val_accuracy"]).all()
 
 
 def test_a_run_that_has_just_begun_has_no_rows(tmp_path):
-    open_run(tmp_path / "run", "reptile", CONFIG, TRAIN)
+    open_run(tmp_path / "run", CONFIG, TRAIN)
     record = read_run(tmp_path / "run")
     assert record.rows == record.results == () and record.curves()["step"].shape == (0,)
 
@@ -265,8 +269,8 @@ def test_tensorboard_is_given_the_curves(run, tmp_path):
 
 
 def test_every_learner_says_what_its_training_loss_is():
-    assert TRAINING_LOSSES.keys() == LEARNERS.keys()
-    for name in (*LEARNERS, None, "of somebody else"):
+    assert TRAINING_LOSSES.keys() == CONFIGS.keys()
+    for name in (*CONFIGS, None, "of somebody else"):
         assert describe_training_loss(name).endswith("not comparable with the validation's")
 
 

@@ -19,9 +19,11 @@ from PIL import Image
 from sessions import write_pictures
 from synthetic import NETWORK, same_state
 
-from fewshot_kit.demo.projection import map_embedding
+from fewshot_kit.demo.embedding_map import map_embedding
 from fewshot_kit.demo.session import DemoSession
-from fewshot_kit.learners import ProtoNet, ProtoNetConfig, RepMet, RepMetConfig
+from fewshot_kit.learners.configs import ProtoNetConfig, RepMetConfig
+from fewshot_kit.learners.protonet import ProtoNet
+from fewshot_kit.learners.repmet import RepMet
 from fewshot_kit.training.checkpoints import Checkpoint
 from fewshot_kit.widgets import EmbeddingPanel, embedding_panel
 from fewshot_kit.widgets.data_controls import OWN_FOLDER
@@ -122,7 +124,7 @@ def test_what_tsne_needs_is_imported_while_the_first_picture_is_looked_at():
 import sys, threading, time
 from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.widgets import EmbeddingPanel
-session = DemoSession("protonet-omniglot_vinyals-5way-1shot-augmented", "characters", device="cpu")
+session = DemoSession("protonet-omniglot_vinyals-augmented", "characters", device="cpu")
 assert "sklearn.manifold" not in sys.modules
 panel = EmbeddingPanel(session)
 assert panel.map.method == "pca"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from panels import TIMEOUT, press, settle, tree
 from PIL import Image
-from sessions import bad_folders, demo_session, uploaded, write_pictures
+from sessions import bad_folders, demo_session, write_pictures
 from synthetic import same_state
 
 from fewshot_kit import plots
@@ -519,7 +519,7 @@ def test_an_uploaded_picture_is_answered(panel):
     draw_a_stroke(panel)
     drawn, picture = panel.own_picture.answer_image.value, panel.own_picture.picture()
     press(panel.own_picture.clear_button)
-    panel.own_picture.upload.value = (uploaded("mine.png", png_of(picture)),)
+    panel.own_picture.receive("mine.png", png_of(picture))
     assert panel.own_picture.answer_image.value == drawn and panel.own_picture.answer_image.layout.visibility == "visible"
 
 
@@ -537,10 +537,10 @@ def test_an_own_picture_is_answered_anew_after_every_learning(panel):
 
 @pytest.mark.parametrize("content", [b"this is no picture", b"", png_of(np.zeros((9, 9), np.uint8))[:40]])
 def test_an_uploaded_file_that_is_no_picture_is_an_error(panel, content):
-    panel.own_picture.upload.value = (uploaded(f"{SCRIPT}.png", content),)
-    assert "Error" in panel.status.value and "&lt;script&gt;" in panel.status.value and "<script>" not in panel.status.value
+    panel.own_picture.receive(f"{SCRIPT}.png", content)
+    assert panel.own_picture.upload.error and "Error" not in panel.status.value
     assert panel.own_picture.answer_image.layout.visibility == "hidden"
-    panel.own_picture.upload.value = (uploaded("a.png", png_of(np.zeros((9, 9), np.uint8))),)
+    panel.own_picture.receive("a.png", png_of(np.zeros((9, 9), np.uint8)))
     assert panel.own_picture.answer_image.layout.visibility == "visible"
 
 
@@ -580,14 +580,23 @@ def test_no_class_name_reaches_html_unescaped(panel, tmp_path):
     assert not any(getattr(widget, "description_allow_html", False) for widget in tree(panel))
 
 
-@pytest.mark.parametrize("work", ["read", "learn", "evaluate", "classify"])
+def test_an_unforeseen_exception_about_a_picture_is_shown_beside_it(panel, monkeypatch):
+    def fail(*arguments, **settings):
+        raise RuntimeError(f"boom {SCRIPT}")
+
+    monkeypatch.setattr(panel.session, "classify", fail)
+    panel.classify(np.zeros((9, 9), np.uint8))
+    assert "boom" in panel.own_picture.upload.error and "Error" not in panel.status.value
+
+
+@pytest.mark.parametrize("work", ["read", "learn", "evaluate"])
 def test_an_unforeseen_exception_is_shown_and_the_panel_goes_on(panel, monkeypatch, work):
     def fail(*arguments, **settings):
         raise RuntimeError(f"boom {SCRIPT}")
 
     with monkeypatch.context() as patch:
         patch.setattr(panel.session, work, fail)
-        deeds = {"read": (panel.load, "characters"), "classify": (panel.classify, np.zeros((9, 9), np.uint8))}
+        deeds = {"read": (panel.load, "characters")}
         do, *arguments = deeds.get(work) or (getattr(panel, work),)
         do(*arguments)
         panel.worker.wait(TIMEOUT)

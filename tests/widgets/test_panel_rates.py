@@ -8,18 +8,12 @@ import torch
 from synthetic import NETWORK
 
 from fewshot_kit.demo.session import DemoSession
-from fewshot_kit.learners import (
-    MAML,
-    MAMLConfig,
-    MetaSGD,
-    MetaSGDConfig,
-    ProtoNet,
-    ProtoNetConfig,
-    RepMet,
-    RepMetConfig,
-    Reptile,
-    ReptileConfig,
-)
+from fewshot_kit.learners.configs import MAMLConfig, MetaSGDConfig, ProtoNetConfig, RepMetConfig, ReptileConfig
+from fewshot_kit.learners.maml import MAML
+from fewshot_kit.learners.meta_sgd import MetaSGD
+from fewshot_kit.learners.protonet import ProtoNet
+from fewshot_kit.learners.repmet import RepMet
+from fewshot_kit.learners.reptile import Reptile
 from fewshot_kit.training.checkpoints import Checkpoint
 from fewshot_kit.widgets import EmbeddingPanel, FewShotPanel
 

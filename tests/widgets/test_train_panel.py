@@ -14,18 +14,22 @@ import safetensors.torch
 from panels import press as press_button
 from panels import tree
 from PIL import Image
-from synthetic import CONFIG, noisy_images, same_state
+from synthetic import CONFIG, noisy_images, same_state, train_on
 
+from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.demo import training as session_module
 from fewshot_kit.demo.training import SettingError, TrainingSession
 from fewshot_kit.training import train as train_module
+from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.runs import read_run
-from fewshot_kit.training.train import BEST, LAST, Run, TrainConfig, open_run, train
+from fewshot_kit.training.train import BEST, LAST, Run, open_run, train
 from fewshot_kit.widgets import TrainPanel
 from fewshot_kit.widgets import train_panel as module
 
 TIMEOUT = 60
-TRAIN = TrainConfig(dataset="noisy", n_way=3, n_query=2, outer_steps=9, meta_lr=0.01, evaluate_every=3, evaluation_episodes=3)
+TRAIN = TrainConfig(
+    source=TaskSource("noisy"), val_way=3, val_query=2, outer_steps=9, meta_lr=0.01, evaluate_every=3, evaluation_episodes=3
+)
 BUTTONS = ("start", "stop", "resume", "new")
 UNSTARTED, TRAINING, STOPPED, FINISHED = ["start"], ["stop"], ["resume", "new"], ["new"]
 
@@ -37,21 +41,21 @@ def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int 
 
 @pytest.fixture(autouse=True)
 def _synthetic_data(monkeypatch):
-    for module_of_it in (train_module, session_module):
-        monkeypatch.setattr(module_of_it, "load_dataset", noisy_split)
+    train_on(monkeypatch, noisy_split)
+    monkeypatch.setattr(session_module, "load_dataset", noisy_split)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "load_dataset", noisy_split)
-        run = open_run(tmp_path_factory.mktemp("runs") / "run", "reptile", CONFIG, TRAIN)
+        train_on(patch, noisy_split)
+        run = open_run(tmp_path_factory.mktemp("runs") / "run", CONFIG, TRAIN)
         assert train(run)
         return run.folder
 
 
 def make_panel(folder: Path, **changes) -> TrainPanel:
-    return TrainPanel(TrainingSession(folder, "reptile", CONFIG, replace(TRAIN, **changes)))
+    return TrainPanel(TrainingSession(folder, CONFIG, replace(TRAIN, **changes)))
 
 
 @pytest.fixture
@@ -182,7 +186,7 @@ def test_interrupting_the_wait_stops_and_saves(panel, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         panel.wait()
     assert enabled(panel) == STOPPED and panel.session.run.step >= 5
-    assert open_run(panel.session.folder, "reptile", CONFIG, TRAIN, resume=True).step == panel.session.run.step
+    assert open_run(panel.session.folder, CONFIG, TRAIN, resume=True).step == panel.session.run.step
 
 
 def test_a_cell_that_awaits_leaves_the_buttons_working(panel, uninterrupted, monkeypatch):
@@ -267,7 +271,7 @@ def test_a_diverged_run_is_told_and_its_state_kept(panel, uninterrupted, monkeyp
 
 
 def test_a_folder_that_holds_a_run_is_an_error_to_start_in(panel):
-    open_run(panel.session.folder, "reptile", CONFIG, replace(TRAIN, seed=1)).save()
+    open_run(panel.session.folder, CONFIG, replace(TRAIN, seed=1)).save()
     panel.start()
     with pytest.raises(FileExistsError, match="holds a run already"):
         panel.wait(TIMEOUT)
@@ -318,7 +322,7 @@ def test_a_missing_data_set_is_told_before_anything_is_written(panel, monkeypatc
 
 
 def test_nothing_in_the_panel_captures_output_or_trusts_html(tmp_path):
-    panel = make_panel(tmp_path / "<b>run</b>", dataset="<b>noisy</b>")
+    panel = make_panel(tmp_path / "<b>run</b>", source=TaskSource("<b>noisy</b>"))
     texts = [widget for widget in tree(panel) if isinstance(widget, widgets.HTML)]
     seen = [text.value for text in texts]
     for text in texts:
@@ -413,7 +417,7 @@ def test_what_the_data_cannot_serve_is_told_beside_its_control(panel):
 
 def test_a_learner_that_refuses_its_network_is_told(tmp_path):
     config = replace(CONFIG, network=replace(CONFIG.network, norm="running"))
-    panel = TrainPanel(TrainingSession(tmp_path / "run", "reptile", config, TRAIN))
+    panel = TrainPanel(TrainingSession(tmp_path / "run", config, TRAIN))
     put(panel, learner="maml")
     assert "choose norm" in panel.settings.notes["learner"].value and enabled(panel) == []
 

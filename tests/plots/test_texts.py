@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
-from test_learning import curves, images, pixels, shares
+from test_learning import images, pixels, shares
 from test_plots_embedding import scene
+from test_runs_figure import curves
 
 from fewshot_kit import plots
 

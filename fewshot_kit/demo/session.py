@@ -1,7 +1,7 @@
 """What a panel does, without a widget in it: sample an episode, learn it from the pretrained weights, predict, evaluate."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +12,10 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import is_available, load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.images import preprocess, to_float
+from fewshot_kit.demo.request import Request
 from fewshot_kit.evaluate import Evaluation, Interval, evaluate, sample_episodes
 from fewshot_kit.learners import Learner, NearestPrototype, Predictor
-from fewshot_kit.learners.settings import Setting
+from fewshot_kit.learners.settings import CHOSEN, Setting
 from fewshot_kit.networks.devices import pick_device
 from fewshot_kit.training.checkpoints import Checkpoint, load_checkpoint
 
@@ -121,6 +122,16 @@ class DemoSession:
     def settings(self) -> tuple[Setting, ...]:
         """Return what a person may turn at the way and shot at hand, with the values that suit them best."""
         return self._learner().settings()
+
+    def request(self, values: Mapping[str, float] | None = None) -> Request:
+        """Return what is on the table as a panel asks for it, with these values of `settings` set by hand.
+
+        Raises ValueError for a setting that the learner does not have, and for a value that it refuses.
+        """
+        values, numbers = values or {}, {name: getattr(self, name) for name in ("n_way", "n_shot", "n_query", "seed")}
+        self._learner(values)
+        settings = [replace(s, value=values[s.name], source=CHOSEN) if s.name in values else s for s in self.settings()]
+        return Request(self.dataset.name, **numbers, class_ids=self.class_ids, settings=tuple(settings))
 
     def _learner(self, settings: Mapping[str, float] | None = None) -> Learner:
         return self.learner.with_settings(**(settings or {}))

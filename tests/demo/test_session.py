@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sessions import bad_folders, demo_session, uploaded, write_pictures
+from sessions import bad_folders, demo_session, write_pictures
 from synthetic import same_state
 
 from fewshot_kit.data.datasets import load_dataset
@@ -256,7 +256,7 @@ def test_one_saved_picture_is_the_same_tensor_on_every_way_in(tmp_path):
     way = "array"
     panel.classify(read_image(saved))
     way = "upload"
-    drawn.upload.value = (uploaded("0.png", saved.read_bytes()),)
+    drawn.receive("0.png", saved.read_bytes())
 
     learner = panel.session.learner
     dataset = load_dataset(f"folder:{folder}", preprocessing=learner.preprocessing)

@@ -210,6 +210,18 @@ def test_a_learning_stops_in_its_middle(panel):
     assert len(panel.shown.learning.epochs) == 51 and probabilities(panel).shape == (20, 10)
 
 
+def test_after_a_stop_the_controls_say_what_is_on_show(panel):
+    gate = Gate(panel, epoch=1)
+    panel.sliders["inner_lr"].value = 0.9
+    assert gate.reached.wait(TIMEOUT)
+    panel.data.n_way.value = 5  # which never begins
+    panel.stop()
+    gate.released.set()
+    settle(panel)
+    assert panel.data.n_way.value == panel.session.n_way == 3 and panel.sliders["inner_lr"].value == 0.9
+    assert "stopped after epoch 1 of 3" in panel.status.value and panel.shown.learning.episode.n_way == 3
+
+
 def test_a_stop_before_the_first_epoch_leaves_what_was_there(panel, monkeypatch):
     reached, released, read, before = threading.Event(), threading.Event(), panel.session.read, panel.shown
 
@@ -557,6 +569,17 @@ def test_a_bad_folder_is_an_error_and_the_controls_return(panel, kind, tmp_path)
     panel.sliders["inner_steps"].value = 5
     settle(panel)
     assert len(panel.shown.learning.epochs) == 6
+
+
+def test_an_error_leaves_nothing_of_a_learning_that_was_cut_short_for_it(panel, tmp_path):
+    before, support, learned, gate = panel.shown, panel.support_image.value, panel.learning_image.value, Gate(panel, epoch=1)
+    panel.data.n_way.value = 5
+    assert gate.reached.wait(TIMEOUT) and panel.support_image.value != support
+    panel.load(f"folder:{tmp_path / 'none'}")
+    gate.released.set()
+    panel.worker.wait(TIMEOUT)
+    assert "Error" in panel.status.value and panel.shown is before and panel.session.n_way == panel.data.n_way.value == 3
+    assert panel.support_image.value == support and panel.learning_image.value == learned
 
 
 def test_no_class_name_reaches_html_unescaped(panel, tmp_path):

@@ -1,7 +1,6 @@
 """A session on a tiny learner and folders of made-up pictures: what the tests of session and panel run on."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +40,3 @@ def bad_folders(root: Path) -> dict[str, tuple[str, str]]:
         "a text file called .png": (f"folder:{text}", "1.png is not a picture"),
         "a class with too few": (f"folder:{too_few}", "'lonely' has 2"),
     }
-
-
-def uploaded(name: str, content: bytes) -> dict:
-    """Return a file as the upload box of ipywidgets 8 hands it over."""
-    kind, changed = "image/png", datetime(2024, 1, 1, tzinfo=UTC)
-    return {"name": name, "type": kind, "size": len(content), "content": memoryview(content), "last_modified": changed}

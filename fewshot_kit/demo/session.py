@@ -1,7 +1,7 @@
 """What a panel does, without a widget in it: sample an episode, learn it from the pretrained weights, predict, evaluate."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,10 +12,11 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import is_available, load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.images import preprocess, to_float
+from fewshot_kit.demo.request import Request
 from fewshot_kit.evaluate import evaluate, sample_episodes
 from fewshot_kit.learners.base import Learner, Predictor
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
-from fewshot_kit.learners.settings import Setting
+from fewshot_kit.learners.settings import CHOSEN, Setting
 from fewshot_kit.networks.devices import pick_device, use_one_thread
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training.checkpoints import Checkpoint, load_checkpoint
@@ -124,6 +125,16 @@ class DemoSession:
     def settings(self) -> tuple[Setting, ...]:
         """Return what a person may turn at the way and shot at hand, with the values that suit them best."""
         return self._learner().settings()
+
+    def request(self, values: Mapping[str, float] | None = None) -> Request:
+        """Return what is on the table as a panel asks for it, with these values of `settings` set by hand.
+
+        Raises ValueError for a setting that the learner does not have, and for a value that it refuses.
+        """
+        values, numbers = values or {}, {name: getattr(self, name) for name in ("n_way", "n_shot", "n_query", "seed")}
+        self._learner(values)
+        settings = [replace(s, value=values[s.name], source=CHOSEN) if s.name in values else s for s in self.settings()]
+        return Request(self.dataset.name, **numbers, class_ids=self.class_ids, settings=tuple(settings))
 
     def _learner(self, settings: Mapping[str, float] | None = None) -> Learner:
         return self.checkpoint.learner_for(self.n_way, self.n_shot).with_settings(**(settings or {}))

@@ -15,11 +15,10 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.demo.photographs import warn_of_photographs
 from fewshot_kit.demo.request import Limits, Request, title
 from fewshot_kit.demo.session import DemoSession, Epoch, Learning
-from fewshot_kit.learners.settings import CHOSEN
 from fewshot_kit.plots.verdicts import tally
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN, ClassPicker
 from fewshot_kit.widgets.controls import TEXT, StatusLine, counted, numbered, said, setting_slider, styles, text
-from fewshot_kit.widgets.data_controls import COUNTED, DataControls
+from fewshot_kit.widgets.data_controls import DataControls
 from fewshot_kit.widgets.evaluation import NO_QUERIES, EvaluationControls
 from fewshot_kit.widgets.own_picture import OwnPicture
 from fewshot_kit.widgets.worker import Worker
@@ -55,7 +54,7 @@ class EpisodePanel(widgets.VBox):
         """Show the session; the sliders start from the given settings, or from those that suit its checkpoint best."""
         super().__init__(layout=widgets.Layout(width="100%", max_width="1500px"))
         self.session = session
-        self.requested = self._first_request(settings or {})
+        self.requested = session.request(settings or {})
         self.running: Work | None = None
         self.shown: Work | None = None  # None only until the first learning is done
         self._lock = threading.RLock()  # held while `requested` changes, and while controls are set from it
@@ -70,13 +69,6 @@ class EpisodePanel(widgets.VBox):
         self._make_sliders()
 
     # The controls.
-
-    def _first_request(self, given: Mapping[str, float]) -> Request:
-        session = self.session
-        session.learner.with_settings(**given)  # raises ValueError for what it has not
-        settings = [replace(s, value=given[s.name], source=CHOSEN) if s.name in given else s for s in session.settings()]
-        counts = {name: getattr(session, name) for name in COUNTED}
-        return Request(session.dataset.name, **counts, class_ids=session.class_ids, settings=tuple(settings))
 
     def _make_sliders(self) -> None:
         self.sliders = {setting.name: setting_slider(setting) for setting in self.requested.settings}
@@ -143,20 +135,11 @@ class EpisodePanel(widgets.VBox):
         self.worker.submit(self._evaluate)
 
     def classify(self, picture: np.ndarray) -> None:
-        """Classify a person's own picture by what is on show."""
-        try:
-            learning = self.shown.learning
-            image, probabilities = self.session.classify(learning, picture)
-            names = learning.episode.support.class_names
-            figure = plots.answer_figure(image[0].numpy(), probabilities.numpy(), names)
-            self.own_picture.show(plots.png(figure), plots.answer_text(probabilities.numpy(), names))
-        except Exception as error:  # a widget's callback has nobody else to tell
-            self.own_picture.show_error(error)
-
-    def _classify_again(self) -> None:
-        """Answer a person's own picture anew, if there is one."""
-        if self.own_picture.current is not None:
-            self.classify(self.own_picture.current)
+        """Answer a person's own picture by what is on show. What goes wrong is said beside the picture, by who calls this."""
+        learning = self.shown.learning
+        image, probabilities = self.session.classify(learning, picture)
+        figure = plots.answer_figure(image[0].numpy(), probabilities.numpy(), learning.episode.support.class_names)
+        self.own_picture.show(plots.png(figure), figure.get_label())
 
     # What the worker does.
 
@@ -203,7 +186,7 @@ class EpisodePanel(widgets.VBox):
         self._draw()
         notes = "".join(f"<b>{html.escape(note)}</b>. " for note in work.notes)
         self.status.say(f"{notes}{self._where()}: {text}; {self._verdict()}")
-        self._classify_again()
+        self._answer_again()
 
     def _stopped(self, asked: Request, check: Check) -> None:
         """Show what a stopped learning has come to, or what was shown before; `asked` is what was requested when it was stopped."""
@@ -232,7 +215,15 @@ class EpisodePanel(widgets.VBox):
         if failed is not None:  # it, or one before it, may have drawn something already
             self._start(work)
             self._draw()
-        self._classify_again()
+            self._answer_again()
+
+    def _answer_again(self) -> None:
+        """Answer the own picture by what is on show now."""
+        try:
+            if self.own_picture.current is not None:
+                self.classify(self.own_picture.current)
+        except Exception as error:  # it is no fault of the learning, which stays
+            self.own_picture.show_error(error)
 
     def _set_controls(self, work: Work, *served: Request) -> None:
         """Make what the worker came to the request, and set the controls to it, unless a person has asked for something else since."""

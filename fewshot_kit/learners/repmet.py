@@ -37,17 +37,17 @@ class RepMet(MetricLearner):
 
     def scores(self, features: Tensor, centres: Tensor) -> Tensor:
         """Return the log of each class's part of the posterior's numerator: its nearest representative (v1), or all of them (v2)."""
-        closeness = self._closeness(features, centres)
+        closeness = self.closeness(features, centres)
         return closeness.amax(-1) if self.config.loss_version == 1 else closeness.logsumexp(-1)
 
-    def _closeness(self, features: Tensor, centres: Tensor) -> Tensor:
+    def closeness(self, features: Tensor, centres: Tensor) -> Tensor:
         """Return -d^2 / (2 sigma^2) (eq. 2) to every representative, (tasks, n, n_way, k)."""
         distances = squared_distances(features, centres.flatten(1, 2)).unflatten(-1, centres.shape[1:3])
         return -distances / (2 * self.config.sigma**2)
 
     def background(self, features: Tensor, centres: Tensor) -> Tensor:
         """Return the probability (tasks, n) that an image is of no class: 1 - exp(-d^2 / (2 sigma^2)) at the nearest one (eq. 4)."""
-        return 1 - self._closeness(features, centres).flatten(-2).amax(-1).exp()
+        return 1 - self.closeness(features, centres).flatten(-2).amax(-1).exp()
 
     def place(self, features: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
         """Return representatives after `inner_steps` steps of gradient descent on the loss of the support, from its means."""
@@ -67,7 +67,7 @@ class RepMet(MetricLearner):
         """Return the gradient of the loss of the support; of a stack, tasks do not touch one another."""
         with torch.enable_grad():
             centres = parameters["centres"].detach().requires_grad_()
-            losses = [self._loss(closeness, labels) for closeness in self._closeness(features, centres)]
+            losses = [self._loss(closeness, labels) for closeness in self.closeness(features, centres)]
             (gradient,) = torch.autograd.grad(torch.stack(losses).sum(), centres)
         return {"centres": gradient}, torch.stack(losses).detach()
 
@@ -106,7 +106,7 @@ class RepMet(MetricLearner):
         """Return the mean loss of the batch, which trains embedding and representatives together."""
         self.network.train()
         support = batch.support.to(self.device)
-        closeness = self._closeness(self.embed(support.images).unsqueeze(0), self.training_representatives.unsqueeze(0)).squeeze(0)
+        closeness = self.closeness(self.embed(support.images).unsqueeze(0), self.training_representatives.unsqueeze(0)).squeeze(0)
         return self._loss(closeness, torch.tensor(batch.class_ids, device=self.device)[support.labels])
 
     def predictor_of(self, dataset: ClassImages) -> Predictor:

@@ -103,7 +103,7 @@ def test_gradients_of_the_losses_to_the_embedding_and_the_representatives(versio
     features, representatives = points(4, 3), points(3, 2, 3, seed=1)
 
     def loss(features, representatives):
-        return LOSSES[version](learner._closeness(features[None], representatives[None])[0], labels, 5.0)  # 5: not at the hinge
+        return LOSSES[version](learner.closeness(features[None], representatives[None])[0], labels, 5.0)  # 5: not at the hinge
 
     assert torch.autograd.gradcheck(loss, [features.requires_grad_(), representatives.requires_grad_()])
 

@@ -1,0 +1,60 @@
+"""Every checkpoint that is shipped: it loads, and answers a few seeded episodes of bundled pictures as it did when it was recorded.
+
+After a change that is meant to change the answers: `python tests/test_pretrained.py` prints the figures anew.
+"""
+
+import pytest
+import torch
+
+from fewshot_kit.data.datasets import load_dataset
+from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.evaluate import evaluate
+from fewshot_kit.results import Evaluation
+from fewshot_kit.training.checkpoint_folder import PRETRAINED, list_checkpoints, read_config
+from fewshot_kit.training.checkpoints import load_checkpoint
+
+# Accuracy and cross entropy of 20 episodes of `drawings`, 5-way 1-shot, 3 queries a class, inductive, seed 0.
+RECORDED: dict[str, tuple[float, float]] = {
+    "magnet-grocery_store": (0.4100, 1.4881),
+    "maml-omniglot_vinyals": (0.8433, 0.4584),
+    "maml-quickdraw": (0.9100, 0.3792),
+    "meta_sgd-quickdraw": (0.8967, 0.4186),
+    "protonet-omniglot_vinyals": (0.7767, 1.5554),
+    "protonet-omniglot_vinyals-annealed": (0.7667, 1.6239),
+    "protonet-omniglot_vinyals-augmented": (0.8600, 0.5286),
+    "repmet-omniglot_vinyals": (0.7533, 1.9747),
+    "repmet-omniglot_vinyals-v1": (0.7833, 1.8132),
+    "reptile-omniglot": (0.8833, 0.4326),
+}
+
+
+def measure(name: str) -> Evaluation:
+    learner = load_checkpoint(name).learner_for(5, 1)
+    sampler = EpisodeSampler(load_dataset("drawings", preprocessing=learner.preprocessing, progress=False), 5, 1, 3)
+    return evaluate(learner, sampler, n_episodes=20, seed=0)
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_a_shipped_checkpoint_answers_as_it_did(name):
+    result, (accuracy, loss) = measure(name), RECORDED[name]
+    assert result.accuracy.mean == pytest.approx(accuracy, abs=2.1 / 300)  # two of 300 answers, for rounding
+    assert result.loss.mean == pytest.approx(loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_its_weights_are_finite_and_its_results_name_the_command_that_measured_them(name):
+    assert all(value.isfinite().all() for value in load_checkpoint(name).learner.state_dict().values() if isinstance(value, torch.Tensor))
+    config = read_config(PRETRAINED / name)
+    assert config["results"] and all(f" {name} " in result["command"] for result in config["results"])
+
+
+def test_no_two_of_them_are_the_same_weights():
+    hashes = [read_config(PRETRAINED / name)["sha256"] for name in list_checkpoints()]
+    assert len(set(hashes)) == len(hashes)
+
+
+if __name__ == "__main__":
+    for checkpoint in list_checkpoints():
+        found = measure(checkpoint)
+        print(f'    "{checkpoint}": ({found.accuracy.mean:.4f}, {found.loss.mean:.4f}),')

@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r"python -m fewshot_kit ((?:train|evaluate|export|list)\b[^`\n]*)")
 
 
+PLACES = ("README.md", "docs/*.md", "pretrained/*/README.md", "notebooks/*.ipynb")
+FILES = [path for place in PLACES for path in sorted(ROOT.glob(place))]
+
+
 def texts(notebook: Path) -> Iterator[str]:
     """Yield what a reader of a notebook sees beside its code: prose, and what the cells have shown."""
     for cell in nbformat.read(notebook, as_version=4).cells:
@@ -27,7 +31,7 @@ def texts(notebook: Path) -> Iterator[str]:
 
 def shown() -> Iterator[tuple[str, str]]:
     """Yield (file, command) for every full command; one with a word to be filled in is none."""
-    for path in (ROOT / "README.md", *sorted((ROOT / "pretrained").glob("*/README.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))):
+    for path in FILES:
         for text in texts(path) if path.suffix == ".ipynb" else [path.read_text(encoding="utf-8")]:
             for command in COMMAND.findall(text):
                 if "<" not in command and "..." not in command and (command == "list" or len(command.split()) > 1):
@@ -42,12 +46,35 @@ def test_the_command_line_takes_every_word_of_it(command, monkeypatch, tmp_path,
     def understood(*_arguments, **_settings):
         raise ValueError("understood")
 
-    for name in ("open_run", "load_checkpoint", "list_checkpoints"):  # what train, evaluate and list do first
-        monkeypatch.setattr(command_line, name, understood)
+    for name in (
+        "fewshot_kit.training.train.open_run",
+        "fewshot_kit.training.checkpoints.load_checkpoint",
+    ):  # what train and evaluate do first
+        monkeypatch.setattr(name, understood)
+    monkeypatch.setattr(command_line, "list_checkpoints", understood)
     monkeypatch.chdir(tmp_path)  # where there is no run to be exported
     assert command_line.main(shlex.split(command, comments=True)) == 1  # a word it does not know ends in SystemExit
     assert re.search("understood|holds no best.safetensors: train a run there first", capsys.readouterr().err)
 
 
 def test_they_are_found_in_readme_notebooks_and_cards():
-    assert {Path(file).parts[0] for file, _ in COMMANDS} == {"README.md", "notebooks", "pretrained"}
+    assert {Path(file).parts[0] for file, _ in COMMANDS} == {"README.md", "docs", "notebooks", "pretrained"}
+
+
+LINK = re.compile(r"\]\(([^)#:]+)(#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(path):
+    prose = (
+        [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        if path.suffix == ".ipynb"
+        else [path.read_text()]
+    )
+    missing = [target for text in prose for target, _ in LINK.findall(text) if not (path.parent / target).exists()]
+    assert not missing
+
+
+def test_the_readme_can_be_read_in_a_few_minutes():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120 and len(text.split()) <= 1300

@@ -36,9 +36,7 @@ def answer_text(probabilities: np.ndarray, class_names: Sequence[str]) -> str:
     answer = answer_to(probabilities)
     if answer == UNDECIDED:
         return f"Your picture: the model is undecided between {_count(len(class_names), 'class')}"
-    second = int(np.argsort(probabilities)[-2]) if len(class_names) > 1 else None
-    rest = "" if second is None else f"; the next is {_class(second, class_names)}, {100 * probabilities[second]:.0f} %"
-    return f"Your picture: the model takes it for {_class(answer, class_names)}, {100 * probabilities[answer]:.0f} %{rest}"
+    return f"Your picture: the model takes it for {_class(answer, class_names)}, {100 * probabilities[answer]:.0f} %"
 
 
 def embedding_text(

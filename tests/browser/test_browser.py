@@ -215,7 +215,7 @@ def test_a_person_at_the_panel_in_jupyterlab(tmp_path):
 
         with person.sees_change("learning"):
             person.nudge("learning rate", "ArrowLeft")
-        person.sees_status("learning rate 0.0178")
+        person.sees_status("learning rate 0.00178")
         person.shoot("02_slider_moved")
         with person.sees_change("learning"):
             person.type_number("learning rate", "0.0003")

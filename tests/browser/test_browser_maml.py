@@ -17,7 +17,7 @@ def test_a_person_reads_the_notebook_of_maml_and_moves_its_sliders(tmp_path, mon
 
         with person.sees_change("learning"):
             person.nudge("learning rate", "ArrowRight")
-        person.sees_status("learning rate 0.00112")
+        person.sees_status("learning rate 0.000562")
         with person.sees_change("learning"):
             person.type_number("epochs", "1")
         person.sees_status("1 epoch;")

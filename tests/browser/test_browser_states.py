@@ -11,7 +11,7 @@ import test_browser
 from PIL import Image
 from test_browser import ERRORS, STARTUP, Person, jupyter, person_at
 
-from fewshot_kit.training.checkpoints import list_checkpoints
+from fewshot_kit.training.checkpoint_folder import list_checkpoints
 
 CELL = """from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.widgets import FewShotPanel

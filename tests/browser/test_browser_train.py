@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from test_browser import BROWSER, FLAGS, SECONDS, STARTUP, Person, jupyter, playwright
 
-from fewshot_kit.training.checkpoints import PRETRAINED
+from fewshot_kit.training.checkpoint_folder import PRETRAINED
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 NOTEBOOK, RUNS = NOTEBOOKS / "train.ipynb", NOTEBOOKS / "runs.ipynb"

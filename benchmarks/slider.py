@@ -17,7 +17,7 @@ sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("tests", "te
 import test_browser
 from test_browser_states import CELL, PanelUser
 
-from fewshot_kit.training.checkpoints import list_checkpoints
+from fewshot_kit.training.checkpoint_folder import list_checkpoints
 
 MOVES = 15
 # Waits for the line that says what was learned, which comes after the last picture of a learning, and for the picture's pixels.

@@ -3,7 +3,7 @@
     python benchmarks/busy.py
 
 A learning is timed as a panel or a cell of the kit starts it, against the same with one torch thread and with a team of them; medians of
-runs taken in turn. A busy process multiplies matrices on one thread.
+the runs. A busy process multiplies matrices on one thread.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Few-shot learning to look at: data, models, learners, one fine-tune loop, and the panels of the notebooks."""
+"""Few-shot learning to look at: data, networks, learners, one fine-tune loop, and the panels of the notebooks."""
 
 import os
 

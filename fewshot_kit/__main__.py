@@ -4,13 +4,14 @@ torch takes seconds to import, so it is imported only once a command's words are
 """
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.learners.configs import CONFIGS, config_name
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
 from fewshot_kit.training.config import TrainConfig
@@ -51,11 +52,12 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     from tqdm import tqdm
 
     from fewshot_kit.data.datasets import dataset_splits
-    from fewshot_kit.networks.devices import pick_device
+    from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.distributed import process_group, rank
     from fewshot_kit.training.runs import describe_row
     from fewshot_kit.training.train import finish, open_run, train
 
+    use_one_thread()
     if "train" not in dataset_splits(training.source.dataset):  # found before a folder is made
         raise ValueError(f"{training.source.dataset!r} has no train split; train on omniglot, for instance")
     with process_group(pick_device(training.device)):
@@ -67,7 +69,7 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
             finished = train(
                 run,
                 on_step=lambda run, loss: steps.update(),
-                on_evaluation=lambda row: tqdm.write(describe_row(row)),
+                on_evaluation=lambda row: tqdm.write(describe_row(row, config_name(hyper_parameters))),
                 on_validation=validating.show,
             )
         if rank() == 0 and finished:
@@ -206,10 +208,9 @@ def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Pa
 def parse_settings_of(word: str) -> dict:
     """Read 5way-1shot:inner_lr=0.01,inner_steps=10."""
     place, _, values = word.partition(":")
-    way, _, shot = place.partition("-")
-    if not (way.endswith("way") and shot.endswith("shot") and way[:-3].isdigit() and shot[:-4].isdigit()):
+    if not (found := re.fullmatch(r"([1-9]\d*)way-([1-9]\d*)shot", place)):
         raise ValueError(f"settings are written as 5way-1shot:inner_lr=0.01,inner_steps=10; {word!r} is not")
-    return {"n_way": int(way[:-3]), "n_shot": int(shot[:-4]), "values": parse_settings(values.split(","))}
+    return {"n_way": int(found[1]), "n_shot": int(found[2]), "values": parse_settings(values.split(","))}
 
 
 def list_command() -> None:
@@ -219,7 +220,7 @@ def list_command() -> None:
         try:
             for result in read_config(PRETRAINED / name)["results"]:
                 print(f"  {describe_result(result)}")
-        except (CheckpointError, KeyError, TypeError) as error:
+        except (CheckpointError, KeyError, TypeError, AttributeError) as error:
             print(f"  cannot be read: {error}")
 
 

@@ -104,6 +104,14 @@ def test_no_module_is_long_or_a_drawer_for_everything(path):
     assert path.stem not in ("utils", "util", "helpers", "common", "misc")
 
 
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_no_function_does_more_than_fits_one_screen(path):
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            assert not body or node.end_lineno - body[0].lineno < 30, f"{node.name} of {path.name}"
+
+
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_NAMES = {"interact", "interactive", "interact_manual", "interactive_output"}  # they stall runs without a browser
 FORBIDDEN_ATTRIBUTES = {("torch", "load"), ("torch", "save"), ("widgets", "Output"), ("ipywidgets", "Output"), ("pandas", "read_pickle")}

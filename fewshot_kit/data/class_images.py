@@ -94,7 +94,7 @@ class ClassImages:
         Raises ValueError where they are turned already: a class would be there several times under different names.
         """
         if self.is_rotated:
-            raise ValueError(f"the classes of {self.name!r} are rotated already: turned again, each would be there four times")
+            raise ValueError(f"the classes of {self.name!r} are rotated already, and each would be there four times; leave rotations out")
         of_classes = self.images.split(self.counts)
         images = torch.cat([torch.rot90(images, turns, dims=(-2, -1)) for images in of_classes for turns in range(4)])
         counts = tuple(count for count in self.counts for _ in ROTATIONS)

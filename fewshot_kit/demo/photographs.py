@@ -1,5 +1,6 @@
 """Tell photographs from ink drawings: a network for ink sees photographs as grey blots, and its answers are worth little."""
 
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
@@ -54,5 +55,9 @@ def coloured_share(picture: np.ndarray) -> float:
 
 def checkpoints_for_photographs() -> list[str]:
     """Name the pretrained checkpoints whose network takes colours."""
-    networks = {name: read_config(PRETRAINED / name)["hyper_parameters"]["network"] for name in list_checkpoints()}
-    return [name for name, network in networks.items() if network_config(network).channels == 3]
+    found = []
+    for name in list_checkpoints():
+        with suppress(ValueError, KeyError, TypeError):  # one that cannot be read is none to recommend
+            if network_config(read_config(PRETRAINED / name)["hyper_parameters"]["network"]).channels == 3:
+                found.append(name)
+    return found

@@ -62,7 +62,7 @@ def best_inner_lr(learner: Learner, episodes: Sequence[Episode], rates: Sequence
 
 
 def parameters_by_step(learner: GradientLearner, support: LabelledImages) -> tuple[Parameters, ...]:
-    """Return the weights that `adapt` goes through: theta under a head of zeros, and phi after each inner step."""
+    """Return the weights that `adapt` goes through: theta, and phi after each inner step."""
     path: list[Parameters] = []
     learner.inner_loop(support.to(learner.device), lambda step, loss, phi, buffers: path.append(phi))
     return tuple(path)

@@ -17,12 +17,12 @@ from fewshot_kit.data.files import write_text
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.base import Learner
 from fewshot_kit.learners.build import make_learner
-from fewshot_kit.learners.configs import CONFIGS, LearnerConfig
+from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
 from fewshot_kit.networks.devices import use_one_thread
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.runs import RunRecord, read_run
-from fewshot_kit.training.train import BEST, RESULT, Run, config_name, has_begun, open_run, train
+from fewshot_kit.training.train import BEST, RESULT, Run, has_begun, open_run, train
 
 TASKS = ("train_way", "train_shot", "train_query")  # what a learner that is chosen instead takes over of the given one
 
@@ -216,8 +216,8 @@ class TrainingSession:
         """Return a learner with the weights of the best validation so far, None before the first. A training under way is not touched."""
         if not (self.folder / BEST).is_file():
             return None
-        learner = make_learner(self.learner_config)
-        learner.load_state_dict(safetensors.torch.load_file(self.folder / BEST), strict=False)  # it lacks what only training needs
+        learner = make_learner(self.learner_config, self.config.seed)
+        learner.load_state_dict(safetensors.torch.load_file(self.folder / BEST))
         return learner.eval()
 
     def sampler(self, split: str, learner: Learner) -> EpisodeSampler:

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -17,7 +17,7 @@ from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.engines import Chunks
 from fewshot_kit.learners.settings import CHOSEN, DEFAULT, Setting
 
-EPISODES_TOGETHER = 30  # of an evaluation: as often it tells how far it is, and can be stopped
+EPISODES_TOGETHER = 30  # episodes at a time: after each part an evaluation reports, and can be stopped
 
 # (n, c, h, w) -> logits (n, n_way). Inductive: predictor(x)[i:i+1] equals predictor(x[i:i+1]).
 Predictor = Callable[[Tensor], Tensor]
@@ -30,7 +30,7 @@ class Learner(nn.Module, ABC):
 
     config: Any  # its hyper-parameters; `settings` names fields of it
     max_way: int | None = None  # None: any number of classes
-    settings_source = DEFAULT  # where the values of `settings` came from
+    settings_sources: Mapping[str, str] = {}  # where the values of `settings` came from, if not from its configuration
     preprocessing = Preprocessing()  # what its network expects of a picture
 
     @abstractmethod
@@ -61,8 +61,12 @@ class Learner(nn.Module, ABC):
             return self
         other = copy.copy(self)
         other.config = replace(self.config, **values)
-        other.settings_source = source
+        other.settings_sources = {**self.settings_sources, **dict.fromkeys(values, source)}
         return other
+
+    def source_of(self, name: str) -> str:
+        """Return where the value of a setting came from."""
+        return self.settings_sources.get(name, DEFAULT)
 
     @property
     def device(self) -> torch.device:

@@ -1,7 +1,11 @@
 """From a learner's name and hyper-parameters, as in config.json, to the learner."""
 
-from fewshot_kit.learners.base import Learner, TrainableLearner
-from fewshot_kit.learners.configs import CONFIGS, LearnerConfig
+import threading
+
+import torch
+
+from fewshot_kit.learners.base import TrainableLearner
+from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
 from fewshot_kit.learners.magnet import Magnet
 from fewshot_kit.learners.maml import MAML
 from fewshot_kit.learners.meta_sgd import MetaSGD
@@ -21,18 +25,29 @@ _CLASSES: dict[str, type[TrainableLearner]] = {
 }
 
 
-def learner_name(learner: Learner) -> str:
+_seeding = threading.Lock()  # torch has one seed for all threads
+
+
+def learner_name(learner: TrainableLearner) -> str:
     """Return the name of a learner in config.json and on the command line."""
-    return next(name for name, kind in _CLASSES.items() if type(learner) is kind)
+    return config_name(learner.config)
 
 
-def make_learner(config: LearnerConfig) -> TrainableLearner:
-    """Make an untrained learner of the kind that a configuration is of, with random weights by torch's global seed."""
-    return next(_CLASSES[name] for name, kind in CONFIGS.items() if type(config) is kind)(config)
+def make_learner(config: LearnerConfig, seed: int | None = None) -> TrainableLearner:
+    """Make an untrained learner of the kind that a configuration is of, with random weights.
+
+    By `seed`, whatever else is drawn meanwhile, and torch's global generator stays as it was; without one, by that generator.
+    """
+    kind = _CLASSES[config_name(config)]
+    if seed is None:
+        return kind(config)
+    with _seeding, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind(config)
 
 
 def build_learner(name: str, hyper_parameters: dict) -> TrainableLearner:
     """Make an untrained learner from what config.json holds."""
     if name not in CONFIGS:
         raise ValueError(f"unknown learner {name!r}; there are {', '.join(CONFIGS)}")
-    return make_learner(CONFIGS[name].from_dict(hyper_parameters))
+    return make_learner(CONFIGS[name].from_dict(hyper_parameters), seed=0)

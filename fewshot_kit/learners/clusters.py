@@ -19,7 +19,7 @@ def k_means(features: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
     if k == 1:
         return features.mean(0, keepdim=True), torch.zeros(len(features), dtype=torch.int64, device=features.device)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different features than clusters: what follows sees to it
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different features than clusters: handled below
         found = KMeans(min(k, len(features)), n_init=1, random_state=seed).fit(features.double().cpu().numpy())
     members = torch.from_numpy(found.labels_).long().to(features.device)
     _, members = members.unique(return_inverse=True)  # the clusters that have members come first
@@ -37,12 +37,12 @@ def support_clusters(features: Tensor, labels: Tensor, n_way: int, k: int) -> Te
     fewest = int(labels.bincount(minlength=n_way).min())
     if fewest < k:
         raise ValueError(
-            f"{k} clusters a class need as many images of each, but there are {fewest}; give more shots, or lower it to {fewest}"
+            f"{k} clusters or representatives a class need as many pictures of it, but one has {fewest}; give more, or ask for fewer"
         )
     if k == 1:
         return class_means(features, labels, n_way).unsqueeze(2)
     of_classes = [[k_means(task[labels == label], k, seed=0)[0] for label in range(n_way)] for task in features]
     centres = torch.stack([torch.stack(task) for task in of_classes])
     if centres.isinf().any():
-        raise ValueError(f"{k} clusters a class need as many different images, but some are the same; give others, or ask for fewer")
+        raise ValueError(f"{k} clusters a class need as many different pictures, but some are the same; give others, or ask for fewer")
     return centres

@@ -1,5 +1,6 @@
 """The hyper-parameters of every learner, as they stand in config.json and as flags of the command line; no torch is needed to read them."""
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Literal, Self
@@ -10,10 +11,14 @@ UPDATE_RULES = ("sgd", "adam")
 
 
 def check_at_least(config: object, **least: int) -> None:
-    """Raise ValueError for the first of the named settings that is below its least value."""
+    """Raise ValueError for the first of the named settings that is below its least value, or no whole number where that is one."""
+    whole = {field.name for field in dataclasses.fields(config) if field.type is int}
     for name, bound in least.items():
-        if not getattr(config, name) >= bound:
-            raise ValueError(f"{name} must be at least {bound}, not {getattr(config, name)}")
+        value = getattr(config, name)
+        if name in whole and (isinstance(value, bool) or not isinstance(value, int)):
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
+        if not value >= bound:
+            raise ValueError(f"{name} must be at least {bound}, not {value}")
 
 
 def check_inner_loop(inner_lr: float, inner_steps: int) -> None:
@@ -197,3 +202,8 @@ CONFIGS: dict[str, type[LearnerConfig]] = {
     "repmet": RepMetConfig,
     "softmax": SoftmaxConfig,
 }
+
+
+def config_name(config: LearnerConfig) -> str:
+    """Return the name of the learner that a configuration is of, as in config.json and on the command line."""
+    return next(name for name, kind in CONFIGS.items() if type(config) is kind)

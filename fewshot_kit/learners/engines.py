@@ -17,7 +17,6 @@ from fewshot_kit.networks.devices import map_in_threads, n_workers
 ENGINES = ("auto", "loop", "threads", "stack")
 CHUNK = 32  # tasks that are stacked; memory grows with it
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 # (module, episodes of one shape) -> the sum of their losses, differentiable by the module's parameters
 SumOfLosses = Callable[[nn.Module, Sequence[Episode]], Tensor]

@@ -133,17 +133,18 @@ class GradientLearner(TrainableLearner):
     # What it says of itself.
 
     def settings(self) -> tuple[Setting, ...]:
-        return learning_rate(self.config.inner_lr, self.settings_source), epochs(self.config.inner_steps, self.settings_source)
+        rate = learning_rate(self.config.inner_lr, self.source_of("inner_lr"))
+        return rate, epochs(self.config.inner_steps, self.source_of("inner_steps"))
 
     def describe(self) -> str:
         config = self.config
         return (
             f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "
-            f"the head {self.describe_head()} and learns {config.head_lr_scale:g} times as fast."
+            f"the head {self.describe_head()}, and learns {config.head_lr_scale:g} times as fast."
         )
 
     def describe_head(self) -> str:
-        return "starts at zero" if self.config.head == "zero" else f"starts where it was learned, for at most {self.max_way} classes,"
+        return "starts at zero" if self.config.head == "zero" else f"starts where it was learned, for at most {self.max_way} classes"
 
 
 def _predictor_maker(network: nn.Module, transductive: bool) -> Callable[[Parameters, Parameters], Predictor]:

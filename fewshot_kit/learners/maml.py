@@ -79,7 +79,10 @@ class MAML(GradientLearner):
         return HEAD if self.config.adapt_only == "head" else ""
 
     def describe(self) -> str:
-        return super().describe() + (" Only the head changes (ANIL)." if self.config.adapt_only == "head" else "")
+        return super().describe() + self.describe_part()
+
+    def describe_part(self) -> str:
+        return " Only the head changes (ANIL)." if self.config.adapt_only == "head" else ""
 
     def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         if self.config.train_inner_steps == 0 and self.config.head == "zero":

@@ -39,9 +39,9 @@ class MetaSGD(MAML):
         return {name: start * (head if name.startswith(HEAD) else 1) * rate for name, rate in rates.items()}
 
     def settings(self) -> tuple[Setting, ...]:
-        factor = learning_rate(self.config.inner_lr, self.settings_source, label="learned rates ×", low=0.01, high=10.0)
-        return factor, epochs(self.config.inner_steps, self.settings_source)
+        factor = learning_rate(self.config.inner_lr, self.source_of("inner_lr"), label="learned rates ×", low=0.01, high=10.0)
+        return factor, epochs(self.config.inner_steps, self.source_of("inner_steps"))
 
     def describe(self) -> str:
-        steps, factor = self.config.inner_steps, self.config.inner_lr
-        return f"{steps} full-batch steps (epochs) at the learned rates times {factor:g}; the head {self.describe_head()}."
+        steps, factor, head = self.config.inner_steps, self.config.inner_lr, self.describe_head()
+        return f"{steps} full-batch steps (epochs) at the learned rates times {factor:g}; the head {head}.{self.describe_part()}"

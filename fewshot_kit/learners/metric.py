@@ -53,9 +53,6 @@ class MetricLearner(TrainableLearner):
         self.network = from_config(config.network)
         self.preprocessing = self.network.preprocessing
 
-    def describe(self) -> str:
-        return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
-
     @abstractmethod
     def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Return what stands for the classes, (tasks, n_way, k, d), from support features (tasks, n, d) with labels (n,) in every task."""

@@ -18,6 +18,9 @@ class ProtoNet(MetricLearner):
 
     config: ProtoNetConfig
 
+    def describe(self) -> str:
+        return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
+
     def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Return the prototypes (eq. 1), (tasks, n_way, 1, d)."""
         return class_means(features, labels, n_way).unsqueeze(2)

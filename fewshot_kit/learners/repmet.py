@@ -75,17 +75,19 @@ class RepMet(MetricLearner):
         return LOSSES[self.config.loss_version](closeness, labels, self.config.alpha)
 
     def settings(self) -> tuple[Setting, ...]:
-        config, source = self.config, self.settings_source
-        most = max(5, config.support_representatives)
-        several = Setting(
-            "support_representatives", "representatives a class", config.support_representatives, 1, most, is_whole=True, source=source
-        )
-        return learning_rate(config.inner_lr, source), epochs(config.inner_steps, source), several
+        name, value = "support_representatives", self.config.support_representatives
+        several = Setting(name, "representatives a class", value, 1, 5, is_whole=True, source=self.source_of(name))
+        rate = learning_rate(self.config.inner_lr, self.source_of("inner_lr"))
+        return rate, epochs(self.config.inner_steps, self.source_of("inner_steps")), several
 
     def describe(self) -> str:
         config = self.config
         tuned = f", fine-tuned by {config.inner_steps} steps at learning rate {config.inner_lr:g}" if config.inner_steps else ""
-        return f"The support is embedded; {config.support_representatives} representative(s) a class are its means{tuned}."
+        k = config.support_representatives
+        placed = (
+            "one representative a class is the mean of its pictures" if k == 1 else f"{k} representatives a class are means of its pictures"
+        )
+        return f"The support is embedded; {placed}{tuned}."
 
     def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         """Place the representatives of every class at images of it, drawn by the generator."""

@@ -26,6 +26,9 @@ class Softmax(ProtoNet):
         super().__init__(config)
         self.training_head: nn.Linear | None = None
 
+    def describe(self) -> str:
+        return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean of features is nearest."
+
     def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         """Make the classifier, with torch's usual start for a linear layer."""
         super().begin_training(dataset, generator)

@@ -1,6 +1,5 @@
 """The shapes of the networks, as they stand in config.json; no torch is needed to read them."""
 
-import dataclasses
 from dataclasses import dataclass, field
 
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -46,5 +45,4 @@ def network_config(values: dict) -> NetworkConfig:
     kind = values.get("kind")
     if kind not in KINDS:
         raise ValueError(f"a network of kind {kind!r} is not known; there are {', '.join(KINDS)}")
-    known = {field.name for field in dataclasses.fields(KINDS[kind]) if field.init}
-    return KINDS[kind](**{name: value for name, value in values.items() if name in known or name != "kind"})
+    return KINDS[kind](**{name: value for name, value in values.items() if name != "kind"})

@@ -1,9 +1,10 @@
 """Choose where tensors live, and how many threads work on them.
 
-Networks this small give a team of threads too little to do: its members wait for one another, and beside one other busy process they
-wait a hundred times longer (docs/results.md). So an operation has one thread, and a second core works on a second task.
+Networks this small give a team of threads too little to do: its members wait for one another, and beside busy processes they wait many
+times longer (docs/results.md). So an operation has one thread, and a second core works on a second task.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_n_workers: int | None = None  # None: nothing was said yet, and torch's own number counts
+_n_workers: int | None = None  # of the process; None: nothing was said yet, and torch's own number counts
+_of_thread = threading.local()  # `n`: what this thread was told, as by a training of its own
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -34,28 +36,27 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def n_workers() -> int:
     """Return how many threads work side by side, each on a task of its own."""
-    return _n_workers or torch.get_num_threads()
+    return getattr(_of_thread, "n", None) or _n_workers or torch.get_num_threads()
 
 
 def use_one_thread() -> None:
     """Give every operation of this process one thread; the threads torch had for one are from now on for tasks side by side."""
     global _n_workers
-    _n_workers = n_workers()
+    _n_workers = _n_workers or torch.get_num_threads()
     torch.set_num_threads(1)
 
 
 @contextmanager
 def torch_threads(n: int) -> Iterator[None]:
     """Let torch use `n` CPU threads, for an operation or for tasks side by side, and afterwards as many as before."""
-    global _n_workers
-    before, workers_before = torch.get_num_threads(), _n_workers
+    before, workers_before = torch.get_num_threads(), getattr(_of_thread, "n", None)
     torch.set_num_threads(n)
-    _n_workers = n
+    _of_thread.n = n
     try:
         yield
     finally:
         torch.set_num_threads(before)
-        _n_workers = workers_before
+        _of_thread.n = workers_before
 
 
 def map_in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -1,7 +1,9 @@
 """Model cards: what a checkpoint is, on what it was trained, and what was measured with which command."""
 
 from fewshot_kit.data.datasets import dataset_names, rotates_in_training
+from fewshot_kit.learners.base import Learner
 from fewshot_kit.learners.build import build_learner
+from fewshot_kit.learners.settings import describe
 from fewshot_kit.results import Interval, describe_mode
 
 DATASETS = {
@@ -18,8 +20,6 @@ def render_card(name: str, config: dict) -> str:
     """Write the card of a checkpoint from its config.json."""
     network, training = config["hyper_parameters"]["network"], config["training"]
     learner = build_learner(config["learner"], config["hyper_parameters"])
-    if config.get("settings"):
-        learner = learner.with_settings(**config["settings"][0]["values"])
     of_ink = network["channels"] == 1
     lines = [
         f"# {name}",
@@ -30,9 +30,9 @@ def render_card(name: str, config: dict) -> str:
         "",
         "## Adapting",
         "",
-        learner.describe(),
+        _adapting(config, learner),
         "",
-        *_chosen(config),
+        *_chosen(config, learner),
         *_trained(training),
         *_measured(config["results"]),
         "## Limits",
@@ -51,12 +51,20 @@ def _for_classes(max_way: int | None) -> str:
     return " for any number of classes" if max_way is None else f" for at most {max_way} classes"
 
 
-def _chosen(config: dict) -> list[str]:
+def _adapting(config: dict, learner: Learner) -> str:
+    """Say what it does with a support; where settings were found for several ways and shots, at the first of them."""
+    if not config.get("settings"):
+        return learner.describe()
+    row = config["settings"][0]
+    return f"At {row['n_way']}-way {row['n_shot']}-shot: {learner.with_settings(**row['values']).describe()}"
+
+
+def _chosen(config: dict, learner: Learner) -> list[str]:
     """Write the settings that were found best on validation classes, a line a way and shot."""
     if not config.get("settings"):
         return []
     rows = [
-        f"- {row['n_way']}-way {row['n_shot']}-shot: {', '.join(f'{name} {value:g}' for name, value in row['values'].items())}"
+        f"- {row['n_way']}-way {row['n_shot']}-shot: {describe(learner.with_settings(**row['values']).settings())}"
         for row in config["settings"]
     ]
     return ["Found best on validation classes, and taken for the way and shot that is nearest:", "", *rows, ""]
@@ -98,7 +106,9 @@ def _how_long(training: dict) -> str:
 
 
 def _where(training: dict) -> str:
-    return f"{training['threads']} CPU thread(s)" if training.get("device", "cpu") == "cpu" else f"the device {training['device']!r}"
+    if training.get("device", "cpu") != "cpu":
+        return f"the device {training['device']!r}"
+    return f"{training['threads']} CPU thread{'s' if training['threads'] != 1 else ''}"
 
 
 def _limits(training: dict, of_ink: bool) -> str:

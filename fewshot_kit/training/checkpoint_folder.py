@@ -72,16 +72,25 @@ def read_config(folder: Path) -> dict:
     missing = {"learner", "hyper_parameters", "training", "sha256", "results"} - config.keys()
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; fetch the checkpoint again")
+    if not all(map(_is_setting, config.get("settings", []))):
+        raise CheckpointError(f"settings of {path} must each have n_way, n_shot and values, numbers by name; fetch the checkpoint again")
     return config
+
+
+def _is_setting(row: object) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("values"), dict):
+        return False
+    counts, values = (row.get("n_way"), row.get("n_shot")), row["values"].values()
+    return all(type(n) is int and n > 0 for n in counts) and all(isinstance(value, int | float) for value in values)
 
 
 def settings_for(config: dict, n_way: int, n_shot: int) -> tuple[dict[str, float], str]:
     """Return the settings that were found best on validation for a way and shot, or for the nearest there are, and where they are from.
 
-    `config` is a config.json; ({}, "") where it has none. Shots count before ways: they change what suits more.
+    `config` is a config.json; ({}, "") where it has none. Shots count before ways: the best settings depend on them more.
     """
     found = config.get("settings") or []
     if not found:
         return {}, ""
-    nearest = min(found, key=lambda row: (abs(math.log(row["n_shot"] / n_shot)), abs(math.log(row["n_way"] / n_way))))
+    nearest = min(found, key=lambda row: (abs(math.log(row["n_shot"] / max(n_shot, 1))), abs(math.log(row["n_way"] / max(n_way, 1)))))
     return nearest["values"], f"found best on validation classes, {nearest['n_way']}-way {nearest['n_shot']}-shot"

@@ -132,7 +132,7 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
 def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
     """Copy a checkpoint's weights into `learner`, and return where they came from: its name, its sha256 and its training.
 
-    All weights of a learner of the same kind, else those of the network. Raises ValueError if the networks differ.
+    All weights where both have the same, else those of the network. Raises ValueError if the networks differ.
     """
     theirs = checkpoint.learner
     if theirs.config.network != learner.config.network:
@@ -140,9 +140,14 @@ def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
             f"start_from: {checkpoint.name} has the network {theirs.config.network}, but {learner.config.network} is to be trained; "
             f"choose another checkpoint, or the same width, norm, stride, channels and size"
         )
-    mine, other = (learner, theirs) if type(theirs) is type(learner) else (learner.network, theirs.network)
+    is_same = type(theirs) is type(learner) and _shapes(theirs) == _shapes(learner)
+    mine, other = (learner, theirs) if is_same else (learner.network, theirs.network)
     mine.load_state_dict(other.state_dict())
     return {"name": checkpoint.name, **{key: checkpoint.config[key] for key in ("sha256", "training")}}
+
+
+def _shapes(learner: Learner) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in learner.state_dict().items()}
 
 
 def _check_state(path: Path, state: dict, expected: dict) -> None:

@@ -16,7 +16,7 @@ _ROW = ("step", "train_loss", "val_accuracy", "val_loss")
 _TEXTS, _NUMBERS, _INTERVALS = ("dataset", "split"), ("n_way", "n_shot", "n_episodes"), ("accuracy", "loss")
 _RESULT = (*_INTERVALS, *_TEXTS, *_NUMBERS, "transductive")
 
-# What each learner means by its training loss: all of training tasks, and none to be compared with the cross entropy in validation.
+# What each learner means by its training loss: all are of training tasks, and none can be compared with the validation's.
 TRAINING_LOSSES = {
     "reptile": "cross entropy on the pictures of training tasks, just before the last inner step",
     "maml": "cross entropy on the queries of training tasks, after the inner loop",

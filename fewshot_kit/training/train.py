@@ -23,7 +23,7 @@ from fewshot_kit.data.files import write_text
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.base import TrainableLearner
 from fewshot_kit.learners.build import make_learner
-from fewshot_kit.learners.configs import CONFIGS, LearnerConfig
+from fewshot_kit.learners.configs import LearnerConfig, config_name
 from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.devices import pick_device, torch_threads
 from fewshot_kit.results import Evaluation, Interval
@@ -38,9 +38,10 @@ LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "confi
 class Run:
     """One meta-training: its learner, optimiser, random generator and counters, and the folder they are saved in."""
 
-    def __init__(self, folder: Path, learner_name: str, learner: TrainableLearner, config: TrainConfig):
-        self.folder, self.learner_name, self.config = folder, learner_name, config
+    def __init__(self, folder: Path, learner: TrainableLearner, config: TrainConfig):
+        self.folder, self.config = folder, config
         self.learner = learner.to(pick_device(config.device))
+        self.learner.check_way(config.val_way)
         self.dataset = config.source.load(learner.preprocessing)
         self.validation = self._sampler("val")
         self.generator = torch.Generator().manual_seed(config.seed)  # of all chance in the training
@@ -70,7 +71,7 @@ class Run:
         try:
             batches = self.learner.training_batches(self.dataset, self.generator)
         except ValueError as error:
-            raise ValueError(f"no training task can be drawn by the settings whose names begin with train_: {error}") from error
+            raise ValueError(f"no training task can be drawn with these train_ settings: {error}") from error
         batches = [self.config.source.changed(batch, self.generator) for batch in batches]
         loss, gradients = self._meta_gradient(batches)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
@@ -132,10 +133,9 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
     settings = run_settings(learner_config, config)
     if is_begun:
         _check_same_settings(folder, settings)
-    torch.manual_seed(config.seed)
-    learner = make_learner(learner_config)
+    learner = make_learner(learner_config, config.seed)
     start = None if is_begun or config.start_from is None else start_from(load_checkpoint(config.start_from), learner)
-    run = Run(folder, settings["learner"], learner, config)
+    run = Run(folder, learner, config)
     if is_begun:
         run.restore()
     distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
@@ -154,11 +154,6 @@ def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
         "hyper_parameters": dataclasses.asdict(learner_config),
         "training": dataclasses.asdict(config),
     }
-
-
-def config_name(learner_config: LearnerConfig) -> str:
-    """Return the name of the learner that a configuration is of."""
-    return next(name for name, kind in CONFIGS.items() if type(learner_config) is kind)
 
 
 def has_begun(folder: Path) -> bool:

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import torch
+
 from fewshot_kit.learners.fine_tune import Cancelled
 
 # A job is given `check`, to be called between two steps: it raises Cancelled once a newer request came or `stop` was called.
@@ -14,7 +16,7 @@ class Worker:
     """Run jobs one after another in a thread; a new job cancels the ones before it."""
 
     def __init__(self, on_error: Callable[[Exception], None]):
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fewshot")
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fewshot", initializer=torch.set_num_threads, initargs=(1,))
         self._on_error = on_error
         self._newest: object = None
         self._last: Future | None = None

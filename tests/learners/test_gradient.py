@@ -222,6 +222,8 @@ def test_another_inner_loop_on_the_same_weights(reptile):
     assert {setting.name: setting.value for setting in other.settings()} == {"inner_lr": 0.5, "inner_steps": 7}
     assert {setting.name: setting.value for setting in reptile.settings()} == {"inner_lr": 0.1, "inner_steps": 3}
     assert {setting.source for setting in other.settings()} == {"found on validation"} != {setting.source for setting in reptile.settings()}
+    turned = other.with_settings(inner_steps=2)
+    assert [setting.source for setting in turned.settings()] == ["found on validation", "set by hand"]
     assert reptile.with_settings() is reptile
     assert all(p is q for p, q in zip(reptile.parameters(), other.parameters(), strict=True))
     with pytest.raises(ValueError, match="finite number above 0"):

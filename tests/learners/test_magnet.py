@@ -285,7 +285,7 @@ def test_fewer_images_than_clusters_are_an_error_that_says_so():
     with pytest.raises(ValueError, match=r"9 clusters a class are wanted, but 'a' has 8 images; lower n_clusters"):
         in_training(noisy_images(3), n_clusters=9)
     episode = noisy_episodes(1)[0]
-    with pytest.raises(ValueError, match=r"3 clusters a class need as many images of each, but there are 2; .* lower it to 2"):
+    with pytest.raises(ValueError, match=r"3 clusters or representatives a class .* but one has 2; .* ask for fewer"):
         tiny(support_clusters=3).adapt(episode.support)
     same = replace(episode.support, images=episode.support.images[:1].expand(6, -1, -1, -1))
     with pytest.raises(ValueError, match="as many different images, but some are the same"):

@@ -76,7 +76,7 @@ def test_the_sentences_say_what_the_pictures_show():
     assert plots.support_text(np.array([0, 1]), ("cat", "dog")) == "The support: 2 classes with 1 picture each: A cat, B dog"
     assert "1 to 2 pictures each" in plots.support_text(np.array([0, 1, 1]), ("cat", "dog"))
     answer = plots.answer_text(np.array([0.1, 0.9]), ("cat", "dog"))
-    assert "B dog, 90 %" in answer and "A cat, 10 %" in answer
+    assert answer.endswith("B dog, 90 %")
     assert "undecided" in plots.answer_text(np.array([0.5, 0.5]), ("cat", "dog"))
     assert plots.loss_text([1.1, 0.5, 0.003]) == "The loss on the support fell from 1.1 to 0.003 in 2 epochs"
     assert "rose from 1.1 to 4" in plots.loss_text([1.1, 4.0]) and "rose from 1.1 to" in plots.loss_text([1.1, float("nan")])

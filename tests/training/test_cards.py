@@ -88,7 +88,10 @@ def test_settings_found_for_a_way_and_shot_are_taken_there_and_the_nearest_elsew
         assert learner.config.inner_steps == steps and learner.network is loaded.learner.network
         assert {setting.source[:30] for setting in learner.settings()} == {"found best on validation class"}
     card = card_of(tmp_path / "chosen")
-    assert "7 full-batch steps (epochs) of sgd at learning rate 0.02" in card and "- 5-way 5-shot: inner_lr 0.03, inner_steps 9" in card
+    assert (
+        "At 3-way 1-shot: 7 full-batch steps (epochs) of sgd at learning rate 0.02" in card
+        and "- 5-way 5-shot: learning rate 0.03, epochs 9" in card
+    )
 
 
 def test_without_such_settings_those_of_the_run_are_taken(folder):

@@ -331,7 +331,7 @@ def test_a_first_try_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
 
 def test_tasks_that_cannot_be_drawn_are_an_error_that_names_the_settings(tmp_path):
     run = begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=500))
-    with pytest.raises(ValueError, match=r"settings whose names begin with train_: 500 ways are needed"):
+    with pytest.raises(ValueError, match=r"these train_ settings: 500 ways are needed"):
         run.outer_step()
 
 

@@ -142,9 +142,7 @@ class DemoSession:
     def learn(self, settings: Mapping[str, float] | None = None, *, on_epoch: Callable[[Epoch], None] | None = None) -> Learning:
         """Learn the episode's support from the pretrained weights, by these values of `settings`.
 
-        `on_epoch` sees the queries' probabilities after each epoch.
-
-        Raise `Cancelled` in `on_epoch` to stop. Pure: the session's learner is unchanged.
+        `on_epoch` sees the queries' probabilities after each epoch. Raise `Cancelled` in `on_epoch` to stop. Pure: the session's learner is unchanged.
         """
         episode, epochs = self.episode, []
         queries = episode.query.images.to(self.device)
@@ -171,15 +169,16 @@ class DemoSession:
         on_progress: Callable[[int, Interval], None] | None = None,
     ) -> Evaluation:
         """Measure the learner on fresh episodes of this data set, way and shot; the seed is the session's."""
-        return evaluate(self._learner(settings), self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
+        return evaluate(self._learner(settings), self.sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
 
     def evaluate_baseline(self, n_episodes: int = 200, *, on_progress: Callable[[int, Interval], None] | None = None) -> Evaluation:
         """Measure the nearest class mean in pixels on the same episodes."""
-        return evaluate(NearestPrototype(), self._sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
+        return evaluate(NearestPrototype(), self.sampler(), n_episodes=n_episodes, seed=self.seed, on_progress=on_progress)
 
     def draw_episodes(self, n_episodes: int, seed: int | None = None) -> list[Episode]:
         """Draw the episodes that `evaluate` measures, or others of their kind by another seed."""
-        return sample_episodes(self._sampler(), n_episodes, self.seed if seed is None else seed)
+        return sample_episodes(self.sampler(), n_episodes, self.seed if seed is None else seed)
 
-    def _sampler(self) -> EpisodeSampler:
+    def sampler(self) -> EpisodeSampler:
+        """Return what draws episodes of this data set, way and shot."""
         return EpisodeSampler(self.dataset, self.n_way, self.n_shot, self.n_query)

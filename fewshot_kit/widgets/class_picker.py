@@ -24,7 +24,7 @@ class ClassPicker(widgets.VBox):
         self.buttons = [widgets.ToggleButton(layout=widgets.Layout(width="136px")) for _ in range(PER_PAGE)]
         for cell, button in enumerate(self.buttons):
             button.observe(lambda change, cell=cell: self._on_toggle(cell, change["new"]), "value")
-        self._cells = [
+        self.cells = [
             widgets.VBox(pair, layout=widgets.Layout(align_items="center", width="146px"))  # its own: show_page hides some
             for pair in zip(self.thumbnails, self.buttons, strict=True)
         ]
@@ -34,7 +34,7 @@ class ClassPicker(widgets.VBox):
         self.where = widgets.Label()
         self.use = widgets.Button(description="Use these classes", button_style="primary", disabled=True)
         self.use.on_click(lambda _: self._on_choose(self.images, list(self.chosen)))
-        grid = widgets.GridBox(self._cells, layout=widgets.Layout(grid_template_columns="repeat(auto-fill, 146px)", grid_gap="6px"))
+        grid = widgets.GridBox(self.cells, layout=widgets.Layout(grid_template_columns="repeat(auto-fill, 146px)", grid_gap="6px"))
         row = widgets.HBox([self.previous, self.next, self.where, self.use], layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__([grid, row])
         self.show_page(0)
@@ -51,7 +51,7 @@ class ClassPicker(widgets.VBox):
         n_pages = -(-len(images) // PER_PAGE)
         self._page = page % n_pages
         self._class_ids = list(range(self._page * PER_PAGE, min((self._page + 1) * PER_PAGE, len(images))))
-        for cell, box in enumerate(self._cells):
+        for cell, box in enumerate(self.cells):
             box.layout.visibility = "visible" if cell < len(self._class_ids) else "hidden"
         for class_id, thumbnail, button in zip(self._class_ids, self.thumbnails, self.buttons, strict=False):
             name = images.class_names[class_id]

@@ -173,7 +173,7 @@ def test_the_episodes_drawn_are_those_an_evaluation_measures():
     session = demo_session(n_query=2)
     drawn = trace.accuracy_by_step(session.learner, session.draw_episodes(7))[:, -1]
     assert session.evaluate(7).accuracy.mean == pytest.approx(drawn.mean().item())
-    assert evaluate(session.learner, session._sampler(), n_episodes=7, seed=9).accuracy.mean == pytest.approx(
+    assert evaluate(session.learner, session.sampler(), n_episodes=7, seed=9).accuracy.mean == pytest.approx(
         trace.accuracy_by_step(session.learner, session.draw_episodes(7, 9))[:, -1].mean().item()
     )
 

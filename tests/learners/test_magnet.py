@@ -288,7 +288,7 @@ def test_fewer_images_than_clusters_are_an_error_that_says_so():
     with pytest.raises(ValueError, match=r"3 clusters or representatives a class .* but one has 2; .* ask for fewer"):
         tiny(support_clusters=3).adapt(episode.support)
     same = replace(episode.support, images=episode.support.images[:1].expand(6, -1, -1, -1))
-    with pytest.raises(ValueError, match="as many different images, but some are the same"):
+    with pytest.raises(ValueError, match="as many different pictures, but some are the same"):
         tiny(support_clusters=2).adapt(same)
 
 

@@ -288,10 +288,10 @@ def test_fewer_than_two_or_more_than_ten_classes_cannot_be_used(panel):
 
 def test_the_last_page_of_classes_is_followed_by_the_first(panel):
     panel.picker.show_page(3)  # 40 classes: 12, 12, 12, 4
-    assert [cell.layout.visibility for cell in panel.picker._cells].count("visible") == 4
+    assert [cell.layout.visibility for cell in panel.picker.cells].count("visible") == 4
     press(panel.picker.next)
     assert panel.picker.buttons[0].tooltip == panel.session.dataset.class_names[0]
-    assert [cell.layout.visibility for cell in panel.picker._cells].count("visible") == 12
+    assert [cell.layout.visibility for cell in panel.picker.cells].count("visible") == 12
 
 
 def test_another_data_set_is_loaded_and_learned(panel):

@@ -240,11 +240,10 @@ def test_every_picture_has_one_size_and_every_validation_a_new_one(tmp_path, mon
 def test_texts_are_not_sent_at_every_step(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FRAME_SECONDS", TIMEOUT)
     panel, sent = make_panel(tmp_path / "run"), []
-    panel._shown = module.time.perf_counter()
     panel.progress.observe(lambda change: sent.append(change["new"]), "value")
     panel.start()
     panel.wait(TIMEOUT)
-    assert len(sent) == 1 and "step 9 of 9" in sent[0]
+    assert 1 <= len(sent) <= 2 and "step 9 of 9" in sent[-1], "perhaps the first, and the last"
 
 
 # --- errors ---

@@ -142,7 +142,7 @@ class DemoSession:
     def learn(self, settings: Mapping[str, float] | None = None, *, on_epoch: Callable[[Epoch], None] | None = None) -> Learning:
         """Learn the episode's support from the pretrained weights, by these values of `settings`.
 
-        `on_epoch` sees the queries' probabilities after each epoch; raise `Cancelled` in it to stop. Pure: the session's learner is unchanged.
+        `on_epoch` sees each epoch with its probabilities; raise `Cancelled` in it to stop. Pure: the session's learner is unchanged.
         """
         episode, epochs = self.episode, []
         queries = episode.query.images.to(self.device)

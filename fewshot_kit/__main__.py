@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from fewshot_kit.learners.configs import CONFIGS, config_name
+from fewshot_kit.learners.configs import CONFIGS, check_finite, config_name
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
-from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.config import MeasureConfig, TrainConfig
 
 
 def say(text: str) -> None:
@@ -140,6 +140,7 @@ def evaluate_command(
         record: add the result, with its command, to the checkpoint's config.json and card.
     """
     given = parse_settings(settings)
+    MeasureConfig(n_way, n_shot, n_query, episodes, seed, device)  # which checks them
     say("loading PyTorch …")
     import dataclasses
 
@@ -186,6 +187,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, float]:
             found[name] = int(text) if text.lstrip("-").isdigit() else float(text)
         except ValueError as error:
             raise ValueError(f"a setting is written name=value, as inner_lr=0.01; {word!r} is not") from error
+        check_finite(name, found[name])
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -189,6 +190,47 @@ def test_the_module_is_a_program(folder):
     assert failed.returncode == 1 and failed.stdout == ""
     first, last = failed.stderr.splitlines()
     assert first.startswith("loading PyTorch") and last.startswith("error: no checkpoint")
+
+
+RUN = ["--width", "8", "--size", "18", "--train-way", "3", "--train-inner-steps", "2", "--val-way", "3", "--val-query", "2"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_interrupted_ends_in_130_and_says_how_it_goes_on(capsys, tmp_path, monkeypatch, number):
+    train_on(monkeypatch, lambda name, split, preprocessing, samples_per_class=None: noisy_images(size=preprocessing.size))
+    monkeypatch.setattr(train_module, "finish", partial(train_module.finish, n_episodes=5))
+    step, handler = train_module.Run.outer_step, signal.getsignal(number)
+
+    def interrupted_step(run):
+        signal.raise_signal(number)
+        return step(run)
+
+    flags = ["train", "reptile", *RUN, "--outer-steps", "2", "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.Run, "outer_step", interrupted_step)
+        assert main(flags) == 130
+    assert "stopped at step 1; the same command with --resume goes on" in capsys.readouterr().out
+    assert signal.getsignal(number) is handler
+    assert main([*flags, "--resume"]) == 0 and "validation, best weights" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its pipes break otherwise")
+@pytest.mark.parametrize("arguments", ["list", "--help", "evaluate --help", "train reptile --help"])
+def test_a_reader_that_goes_away_is_no_error(arguments):
+    """As of `list | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "fewshot_kit", *arguments.split()]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, env=environment)
+    os.close(writing)
+    assert done.stderr == "" and done.returncode == 141
+
+
+def test_a_set_without_a_val_split_is_told_before_a_folder_is_made(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewshot_kit.data.datasets.dataset_splits", lambda name: ("train", "test"))
+    assert "'omniglot' has no val split" in error_of(capsys, ["train", "reptile", "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
 
 
 WATCH = """

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from fewshot_kit.learners.configs import CONFIGS, config_name
+from fewshot_kit.learners.configs import CONFIGS, check_finite, config_name
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
-from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.config import MeasureConfig, TrainConfig
+
+INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
 
 
 def say(text: str) -> None:
@@ -23,7 +25,7 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
+def train_command(learner_name: str, config_class: type) -> Callable[..., int]:
     """Return the command that trains this learner, with its hyper-parameters as flags."""
     from tyro.conf import OmitArgPrefixes
 
@@ -32,7 +34,7 @@ def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
         training: OmitArgPrefixes[TrainConfig],
         out: Path | None = None,
         resume: bool = False,
-    ) -> None:
+    ) -> int:
         """Meta-train, validating as it goes. Ctrl-C stops after the step in progress; --resume goes on to the very same weights.
 
         Args:
@@ -41,13 +43,13 @@ def train_command(learner_name: str, config_class: type) -> Callable[..., None]:
             out: the run's folder; runs/<learner>-<dataset> if left out.
             resume: go on with an interrupted run.
         """
-        run_training(hyper_parameters, training, out or Path("runs") / f"{learner_name}-{training.source.dataset}", resume)
+        return run_training(hyper_parameters, training, out or Path("runs") / f"{learner_name}-{training.source.dataset}", resume)
 
     return train_learner
 
 
-def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: bool) -> None:
-    """Train to the end or to Ctrl-C, and say what is done meanwhile."""
+def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: bool) -> int:
+    """Train to the end or to Ctrl-C, say what is done meanwhile, and return the exit status."""
     say("loading PyTorch …")
     from tqdm import tqdm
 
@@ -58,8 +60,8 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     from fewshot_kit.training.train import finish, open_run, train
 
     use_one_thread()
-    if "train" not in dataset_splits(training.source.dataset):  # found before a folder is made
-        raise ValueError(f"{training.source.dataset!r} has no train split; train on omniglot, for instance")
+    for split in {"train", "val"} - set(dataset_splits(training.source.dataset)):  # found before a folder is made
+        raise ValueError(f"{training.source.dataset!r} has no {split} split; train on omniglot, for instance")
     with process_group(pick_device(training.device)):
         say(f"loading {training.source.dataset} …")
         run = open_run(out, hyper_parameters, training, resume=resume)
@@ -78,6 +80,7 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
                 print("validation, best weights:", finish(run, on_progress=measuring.show))
         elif rank() == 0:
             print(f"stopped at step {run.step}; the same command with --resume goes on")
+    return 0 if finished else INTERRUPTED
 
 
 class Bar:
@@ -140,6 +143,7 @@ def evaluate_command(
         record: add the result, with its command, to the checkpoint's config.json and card.
     """
     given = parse_settings(settings)
+    MeasureConfig(n_way, n_shot, n_query, episodes, seed, device)  # which checks them
     say("loading PyTorch …")
     import dataclasses
 
@@ -186,6 +190,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, float]:
             found[name] = int(text) if text.lstrip("-").isdigit() else float(text)
         except ValueError as error:
             raise ValueError(f"a setting is written name=value, as inner_lr=0.01; {word!r} is not") from error
+        check_finite(name, found[name])
     return found
 
 
@@ -240,20 +245,25 @@ def run_command(arguments: list[str]) -> int:
         return 0 if {"--help", "-h"} & set(arguments) else 2
     import tyro
 
-    tyro.cli(command, prog=shlex.join(["python", "-m", "fewshot_kit", *words]), args=rest)
-    return 0
+    return tyro.cli(command, prog=shlex.join(["python", "-m", "fewshot_kit", *words]), args=rest) or 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status; what a person can mend is one line on standard error, without a traceback."""
     try:
-        return run_command(list(sys.argv[1:] if arguments is None else arguments))
+        try:
+            return run_command(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read has gone, as `head` does: there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the exit
+        return NOT_READ
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -129,7 +130,10 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
         (["evaluate", "tiny", "--dataset", "digits", "--split", "train"], "has no split 'train'"),
         (["evaluate", "tiny", "--dataset", "digits", "--n-way", "11"], "11 ways are needed, but 'digits' has 10 classes"),
         (["evaluate", "tiny", "--dataset", "digits", "--n-query", "0"], "n_query must be at least 1"),
-        (["evaluate", "tiny", *QUICK, "--set", "inner_lr=nan"], "finite number above 0, not nan"),
+        (["evaluate", "tiny", *QUICK, "--set", "inner_lr=nan"], "inner_lr must be a finite number (at most 1e+30), not nan"),
+        (["evaluate", "tiny", *QUICK, "--set", "inner_lr=0"], "finite number above 0, not 0"),
+        (["evaluate", "tiny", *QUICK, "--set", "inner_lr=1" + 400 * "0"], "inner_lr must be a finite number"),
+        (["evaluate", "tiny", *QUICK, "--set", "inner_steps=1000000000"], "inner_steps (the epochs) must be at most 10000"),
         (["evaluate", "tiny", *QUICK, "--set", "inner_steps=-1"], "0 or more, not -1"),
         (["evaluate", "tiny", *QUICK, "--device", "warp"], "device must be auto, cpu or cuda, not 'warp'"),
         (["evaluate", "tiny", *QUICK, "--set", "sigma=1"], "Reptile has no setting 'sigma'; it has inner_lr, inner_steps"),
@@ -188,6 +192,47 @@ def test_the_module_is_a_program(folder):
     assert first.startswith("loading PyTorch") and last.startswith("error: no checkpoint")
 
 
+RUN = ["--width", "8", "--size", "18", "--train-way", "3", "--train-inner-steps", "2", "--val-way", "3", "--val-query", "2"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_interrupted_ends_in_130_and_says_how_it_goes_on(capsys, tmp_path, monkeypatch, number):
+    train_on(monkeypatch, lambda name, split, preprocessing, samples_per_class=None: noisy_images(size=preprocessing.size))
+    monkeypatch.setattr(train_module, "finish", partial(train_module.finish, n_episodes=5))
+    step, handler = train_module.Run.outer_step, signal.getsignal(number)
+
+    def interrupted_step(run):
+        signal.raise_signal(number)
+        return step(run)
+
+    flags = ["train", "reptile", *RUN, "--outer-steps", "2", "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.Run, "outer_step", interrupted_step)
+        assert main(flags) == 130
+    assert "stopped at step 1; the same command with --resume goes on" in capsys.readouterr().out
+    assert signal.getsignal(number) is handler
+    assert main([*flags, "--resume"]) == 0 and "validation, best weights" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its pipes break otherwise")
+@pytest.mark.parametrize("arguments", ["list", "--help", "evaluate --help", "train reptile --help"])
+def test_a_reader_that_goes_away_is_no_error(arguments):
+    """As of `list | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "fewshot_kit", *arguments.split()]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, env=environment)
+    os.close(writing)
+    assert done.stderr == "" and done.returncode == 141
+
+
+def test_a_set_without_a_val_split_is_told_before_a_folder_is_made(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewshot_kit.data.datasets.dataset_splits", lambda name: ("train", "test"))
+    assert "'omniglot' has no val split" in error_of(capsys, ["train", "reptile", "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
 WATCH = """
 import sys
 def say(event, arguments):
@@ -220,3 +265,44 @@ def test_help_and_list_do_without_torch(arguments):
 def test_the_first_word_comes_before_torch(arguments, tmp_path):
     said, imported = words_before_torch(*arguments.split())
     assert imported and said.startswith("loading PyTorch")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("evaluate reptile-omniglot --episodes 1000000000", "episodes must be at most"),
+        ("evaluate reptile-omniglot --episodes 2000000", "episodes must be at most 1000000, not 2000000"),
+        ("evaluate reptile-omniglot --episodes 0", "episodes must be at least 1"),
+        ("evaluate reptile-omniglot --seed 18446744073709551616", "seed must be a whole number from 0 to 2**63 - 1, not 184"),
+        ("evaluate reptile-omniglot --seed -1", "seed must be a whole number from 0"),
+        ("evaluate reptile-omniglot --n-query 0", "n_query must be at least 1, not 0"),
+        ("evaluate reptile-omniglot --n-way 1", "n_way must be at least 2, not 1"),
+        ("evaluate reptile-omniglot --set inner_lr=nan", "inner_lr must be a finite number"),
+        ("evaluate reptile-omniglot --set inner_lr=-inf", "inner_lr must be a finite number"),
+        ("evaluate reptile-omniglot --device mps", "device must be auto, cpu or cuda, not 'mps'"),
+        ("export runs/x --name x --settings 5way-1shot:inner_lr=nan", "inner_lr must be a finite number"),
+        ("train reptile --device meta", "device must be auto, cpu or cuda, not 'meta'"),
+        ("train reptile --device warp", "device must be auto, cpu or cuda, not 'warp'"),
+        ("train reptile --val-query 0", "val_query must be at least 1"),
+        ("train reptile --seed 18446744073709551616", "seed must be a whole number from 0"),
+        ("train reptile --augment-strength nan", "augment_strength must be a finite number"),
+        ("train reptile --mean nan --std 1", "mean must be a finite number"),
+        ("train reptile --head-lr-scale inf", "head_lr_scale must be a finite number"),
+        ("train maml --train-inner-lr nan", "train_inner_lr"),
+        ("train repmet --alpha nan", "alpha must be a finite number"),
+        ("train repmet --sigma 1e200", "sigma must be a finite number"),
+        ("train repmet --sigma 1e9", "sigma must be a number from 1e-6 to 1e6"),
+        ("train magnet --alpha inf", "alpha must be a finite number"),
+        ("train protonet --meta-batch-size 1000000000", "meta_batch_size must be at most"),
+        ("train protonet --meta-lr nan", "meta_lr must be a finite number"),
+    ],
+)
+def test_a_flag_that_cannot_be_is_refused_by_its_name_before_torch(arguments, named, capsys, tmp_path, monkeypatch):
+    """Nothing is said of loading PyTorch, which is what the command says before it imports it."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(arguments.split())
+    except SystemExit as ended:
+        status = ended.code
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert status in (1, 2) and named in said and "PyTorch" not in said and not list(tmp_path.glob("runs"))

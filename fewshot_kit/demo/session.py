@@ -21,23 +21,39 @@ from fewshot_kit.networks.devices import pick_device, use_one_thread
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training.checkpoints import Checkpoint, load_checkpoint
 
+PREDICTORS_KEPT = 50  # of the last epochs: each holds weights of its own, half a megabyte of them
 
-@dataclass(frozen=True)
+
 class Epoch:
     """Where a learning stands after some epochs."""
 
-    step: int
-    support_losses: tuple[float, ...]  # after 0 .. step epochs
-    queries: Tensor  # (n_query_total, c, h, w)
-    predictor: Predictor
-    n_way: int
+    def __init__(self, step: int, losses: Sequence[float], queries: Tensor, predictor: Predictor, n_way: int):
+        self.step, self.n_way = step, n_way
+        self._losses, self._queries, self._predictor = losses, queries, predictor  # `losses`: shared by all epochs, and may yet grow
+
+    @property
+    def support_losses(self) -> tuple[float, ...]:
+        """Return those after 0 .. step epochs."""
+        return tuple(self._losses[: self.step + 1])
 
     @cached_property
     def probabilities(self) -> Tensor:
         """Return those of the queries, (n_query_total, n_way); computed when first asked for, since few epochs are ever drawn."""
-        if not len(self.queries):  # nor has every layer an answer to no picture at all
+        if not len(self._queries):  # nor has every layer an answer to no picture at all
             return torch.empty(0, self.n_way)
-        return self.predictor(self.queries).softmax(1).cpu()
+        return self.predictor(self._queries).softmax(1).cpu()
+
+    @property
+    def predictor(self) -> Predictor:
+        """Return that of this epoch. Raises ValueError where it was let go of."""
+        if self._predictor is None:
+            raise ValueError(f"only the predictors of the last {PREDICTORS_KEPT} epochs are kept: learn again with {self.step} epochs")
+        return self._predictor
+
+    def let_go(self) -> None:
+        """Keep the answers to the queries, and no longer the weights that give them."""
+        _ = self.probabilities
+        self._predictor = None
 
 
 @dataclass(frozen=True)
@@ -142,14 +158,16 @@ class DemoSession:
     def learn(self, settings: Mapping[str, float] | None = None, *, on_epoch: Callable[[Epoch], None] | None = None) -> Learning:
         """Learn the episode's support from the pretrained weights, by these values of `settings`.
 
-        `on_epoch` sees each epoch with its probabilities; raise `Cancelled` in it to stop. Pure: the session's learner is unchanged.
+        `on_epoch` sees the queries' probabilities after each epoch; raise `Cancelled` in it to stop. The session's learner is unchanged.
         """
-        episode, epochs = self.episode, []
+        episode, epochs, losses = self.episode, [], []
         queries = episode.query.images.to(self.device)
 
         def note(step: int, loss: float, predictor: Predictor) -> None:
-            losses = (*epochs[-1].support_losses, loss) if epochs else (loss,)
+            losses.append(loss)
             epochs.append(Epoch(step, losses, queries, predictor, episode.n_way))
+            if len(epochs) > PREDICTORS_KEPT:
+                epochs[-PREDICTORS_KEPT - 1].let_go()
             if on_epoch is not None:
                 on_epoch(epochs[-1])
 

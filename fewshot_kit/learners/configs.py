@@ -1,33 +1,75 @@
 """The hyper-parameters of every learner, as they stand in config.json and as flags of the command line; no torch is needed to read them."""
 
-import dataclasses
-import math
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from types import NoneType
+from typing import Literal, Self, get_args, get_type_hints
 
 from fewshot_kit.networks.configs import Conv4Config, network_config
 
 UPDATE_RULES = ("sgd", "adam")
 
 
-def check_at_least(config: object, **least: int) -> None:
-    """Raise ValueError for the first of the named settings that is below its least value, or no whole number where that is one."""
-    whole = {field.name for field in dataclasses.fields(config) if field.type is int}
+MOST = 10_000_000  # of any whole number that has no bound of its own
+MOST_TOGETHER = 10_000  # inner steps, and tasks of a meta-batch: what is held at a time
+LARGEST = 1e30  # of any other number: 32 bits hold little more
+
+
+def check_numbers(config: object) -> None:
+    """Raise ValueError for the first number of a configuration that is not finite, not whole where it must be, or beyond all use."""
+    for name, kind in get_type_hints(type(config)).items():
+        value, kinds = getattr(config, name), (kind, *get_args(kind))
+        if value is None and NoneType in kinds:
+            continue
+        if float in kinds:
+            for number in value if isinstance(value, tuple) else (value,):
+                check_finite(name, number)
+        elif int in kinds:
+            check_whole(name, value)
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raise ValueError unless it is a finite number that is not beyond all use."""
+    if not (_is_number(value) and abs(value) <= LARGEST):
+        raise ValueError(f"{name} must be a finite number (at most {LARGEST:g}), not {value!r}")
+
+
+def check_whole(name: str, value: int) -> None:
+    """Raise ValueError unless it is a whole number; what is larger than `MOST` is a slip of the hand, but for a seed."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    if name == "seed" and not 0 <= value < 2**63:
+        raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, not {value}")
+    if name != "seed" and value > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, not {value}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_at_least(config: object, **least: float) -> None:
+    """Raise ValueError for the first of the named settings that is below its least value."""
     for name, bound in least.items():
-        value = getattr(config, name)
-        if name in whole and (isinstance(value, bool) or not isinstance(value, int)):
-            raise ValueError(f"{name} must be a whole number, not {value!r}")
-        if not value >= bound:
-            raise ValueError(f"{name} must be at least {bound}, not {value}")
+        if not getattr(config, name) >= bound:
+            raise ValueError(f"{name} must be at least {bound}, not {getattr(config, name)}")
 
 
-def check_inner_loop(inner_lr: float, inner_steps: int) -> None:
+def check_at_most(config: object, **most: float) -> None:
+    """Raise ValueError for the first of the named settings that is above its largest value."""
+    for name, bound in most.items():
+        if not getattr(config, name) <= bound:
+            raise ValueError(f"{name} must be at most {bound}, not {getattr(config, name)}")
+
+
+def check_inner_loop(inner_lr: float, inner_steps: int, prefix: str = "") -> None:
     """Raise ValueError unless the learning rate is a finite positive number and the number of steps a whole number from 0."""
-    is_number = isinstance(inner_lr, (int, float)) and not isinstance(inner_lr, bool)
-    if not (is_number and math.isfinite(inner_lr) and inner_lr > 0):
-        raise ValueError(f"inner_lr (the learning rate) must be a finite number above 0, not {inner_lr!r}; try 0.01")
+    if not (_is_number(inner_lr) and 0 < inner_lr <= LARGEST):
+        raise ValueError(f"{prefix}inner_lr (the learning rate) must be a finite number above 0, not {inner_lr!r}; try 0.01")
+    name = f"{prefix}inner_steps (the epochs)"
     if isinstance(inner_steps, bool) or not isinstance(inner_steps, int) or inner_steps < 0:
-        raise ValueError(f"inner_steps (the epochs) must be a whole number, 0 or more, not {inner_steps!r}; 0 shows the untrained model")
+        raise ValueError(f"{name} must be a whole number, 0 or more, not {inner_steps!r}; 0 shows the untrained model")
+    if inner_steps > MOST_TOGETHER:
+        raise ValueError(f"{name} must be at most {MOST_TOGETHER}, not {inner_steps}")
 
 
 @dataclass(frozen=True)
@@ -35,6 +77,10 @@ class LearnerConfig:
     """What all learners have: a network."""
 
     network: Conv4Config = field(default_factory=Conv4Config)
+
+    def __post_init__(self):
+        check_numbers(self)
+        check_numbers(self.network)
 
     @classmethod
     def from_dict(cls, values: dict) -> Self:
@@ -57,6 +103,7 @@ class GradientConfig(LearnerConfig):
 
     def __post_init__(self):
         check_inner_loop(self.inner_lr, self.inner_steps)
+        super().__post_init__()
         if self.update_rule not in UPDATE_RULES:
             raise ValueError(f"update_rule must be one of {', '.join(UPDATE_RULES)}, not {self.update_rule!r}")
         if not self.head_lr_scale > 0:
@@ -79,9 +126,10 @@ class ReptileConfig(GradientConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_inner_loop(self.train_inner_lr, self.train_inner_steps)
+        check_inner_loop(self.train_inner_lr, self.train_inner_steps, "train_")
         # The first step finds a zero head, and so no gradient for the network: one step alone would teach it nothing.
         check_at_least(self, train_inner_steps=2 if self.head == "zero" else 1, train_way=2, meta_batch_size=1)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER)
 
 
 @dataclass(frozen=True)
@@ -102,8 +150,9 @@ class MAMLConfig(GradientConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_inner_loop(self.train_inner_lr, self.train_inner_steps)
+        check_inner_loop(self.train_inner_lr, self.train_inner_steps, "train_")
         check_at_least(self, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER)
         if self.update_rule != "sgd":
             raise ValueError(f"MAML takes plain gradient steps (paper, eq. 1): update_rule must stay sgd, not {self.update_rule!r}")
         if self.network.norm == "running":
@@ -134,7 +183,9 @@ class ProtoNetConfig(LearnerConfig):
     take_turns: bool = False  # every image of a task is support once and query otherwise: (shot + query) / shot tasks for one embedding
 
     def __post_init__(self):
+        super().__post_init__()
         check_at_least(self, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER)
         if self.take_turns and self.train_query % self.train_shot:
             raise ValueError(
                 f"to take turns, train_query must be a multiple of train_shot ({self.train_query} is not a multiple of {self.train_shot})"
@@ -154,6 +205,7 @@ class MagnetConfig(LearnerConfig):
     support_clusters: int = 1  # clusters a class of a support set
 
     def __post_init__(self):
+        super().__post_init__()
         check_at_least(
             self, n_clusters=1, train_clusters=2, train_images=2, alpha=0, refresh_every=1, nearest_clusters=1, support_clusters=1
         )
@@ -175,11 +227,12 @@ class RepMetConfig(LearnerConfig):
 
     def __post_init__(self):
         check_inner_loop(self.inner_lr, self.inner_steps)
+        super().__post_init__()
         check_at_least(self, n_representatives=1, train_way=2, train_images=1, support_representatives=1, alpha=0)
         if self.loss_version not in (1, 2):
             raise ValueError(f"loss_version must be 1 or 2, not {self.loss_version!r}")
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(f"sigma must be a finite number above 0, not {self.sigma}; the paper's is 0.5")
+        if not 1e-6 <= self.sigma <= 1e6:  # its square divides distances of at most 4
+            raise ValueError(f"sigma must be a number from 1e-6 to 1e6, not {self.sigma:g}; the paper's is 0.5")
 
 
 @dataclass(frozen=True)
@@ -190,6 +243,7 @@ class SoftmaxConfig(LearnerConfig):
     train_images: int = 6  # of each class
 
     def __post_init__(self):
+        super().__post_init__()
         check_at_least(self, train_way=2, train_images=1)
 
 

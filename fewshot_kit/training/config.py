@@ -1,10 +1,13 @@
 """The settings of a meta-training, as they stand in config.json and as flags of the command line; no torch is needed to read them."""
 
-import math
+import re
 from dataclasses import dataclass, field
 
 from fewshot_kit.data.task_source import TaskSource
-from fewshot_kit.learners.configs import check_at_least
+from fewshot_kit.learners.configs import check_at_least, check_at_most, check_numbers
+
+MOST_EPISODES = 1_000_000  # all are drawn before the first is measured
+MOST_THREADS = 1_024
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,34 @@ class TrainConfig:
     threads: int = 1  # of torch on a CPU: one thread a run, as many runs as cores
 
     def __post_init__(self):
-        if not (math.isfinite(self.meta_lr) and self.meta_lr > 0):
+        check_numbers(self)
+        check_numbers(self.source)
+        check_device(self.device)
+        if not self.meta_lr > 0:
             raise ValueError(f"meta_lr must be a finite number above 0, not {self.meta_lr}; try 0.001")
         check_at_least(self, outer_steps=1, evaluate_every=1, evaluation_episodes=1, threads=1, val_way=2, val_shot=1, val_query=1)
+        check_at_most(self, evaluation_episodes=MOST_EPISODES, threads=MOST_THREADS)
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """How a checkpoint is measured, as the command line is told."""
+
+    n_way: int
+    n_shot: int
+    n_query: int
+    episodes: int
+    seed: int
+    device: str
+
+    def __post_init__(self):
+        check_numbers(self)
+        check_device(self.device)
+        check_at_least(self, n_way=2, n_shot=1, n_query=1, episodes=1)
+        check_at_most(self, episodes=MOST_EPISODES)
+
+
+def check_device(name: str) -> None:
+    """Raise ValueError for what is no name of a device that the kit works on; whether this machine has it, torch knows."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
+        raise ValueError(f"device must be auto, cpu or cuda, not {name!r}")

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,10 +69,7 @@ class Run:
         Raises FloatingPointError, before the step, if the loss or the meta-gradient is not finite.
         """
         self.optimizer.zero_grad()
-        try:
-            batches = self.learner.training_batches(self.dataset, self.generator)
-        except ValueError as error:
-            raise ValueError(f"no training task can be drawn with these train_ settings: {error}") from error
+        batches = self._draw(self.generator)
         batches = [self.config.source.changed(batch, self.generator) for batch in batches]
         loss, gradients = self._meta_gradient(batches)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
@@ -85,6 +83,19 @@ class Run:
         self.optimizer.step()
         self.step += 1
         return loss
+
+    def check(self) -> None:
+        """Raise ValueError for settings under which a later step or validation would fail; nothing of the run is changed."""
+        evaluate(self.learner.eval(), self.validation, n_episodes=1, seed=self.config.seed)
+        # Magnet draws by clusters that it makes anew: its data set was checked as the training began.
+        if not any(name.startswith("training_") for name, _ in self.learner.named_buffers()):
+            distributed.share(self._draw(torch.Generator().manual_seed(self.config.seed)))
+
+    def _draw(self, generator: torch.Generator) -> list[Episode]:
+        try:
+            return self.learner.training_batches(self.dataset, generator)
+        except ValueError as error:
+            raise ValueError(f"no training task can be drawn with these train_ settings: {error}") from error
 
     def _meta_gradient(self, batches: list[Episode]) -> tuple[float, list[Tensor]]:
         """Return the mean loss and leave the mean gradient in `.grad`; of several processes, each does its share of the tasks."""
@@ -138,6 +149,8 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
     run = Run(folder, learner, config)
     if is_begun:
         run.restore()
+    else:
+        run.check()
     distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
     if distributed.rank() == 0:
         if not is_begun:  # what lies there may be a first try that ended before its first step
@@ -255,19 +268,19 @@ def finish(run: Run, split: str = "val", n_episodes: int = 600, on_progress: OnP
 
 @contextmanager
 def _interrupt_between_steps() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C end the loop after the step in progress; a second Ctrl-C ends the process at once."""
-    pressed = []
+    """Let Ctrl-C and SIGTERM end the loop after the step in progress; the same signal a second time ends the process at once."""
+    received = []
 
     def note(signal_number, frame):
-        pressed.append(signal_number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        received.append(signal_number)
+        signal.signal(signal_number, signal.default_int_handler)
 
-    try:
-        previous = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread (a notebook panel): there is no Ctrl-C to catch
+    if threading.current_thread() is not threading.main_thread():  # a notebook panel: no signal comes here
         yield lambda: False
         return
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(pressed)
+        yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,7 +1,9 @@
 """What a panel does, without a widget: sampling, choosing, learning, classifying, measuring."""
 
 import copy
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -132,6 +134,41 @@ def test_every_epoch_is_there_and_the_last_is_the_predictors(session):
         assert torch.equal(epoch.probabilities, session.learn({"inner_lr": 0.1, "inner_steps": epoch.step}).epochs[-1].probabilities)
     assert torch.equal(learning.classify(session.episode.query.images), learning.epochs[-1].probabilities)
     assert learning.epochs[-1].support_losses[-1] < learning.epochs[-1].support_losses[0]
+
+
+def test_many_epochs_keep_few_predictors_and_the_answers_of_all(session):
+    """Each predictor holds weights of its own; a panel may look back at every epoch all the same."""
+    predictors, epochs = [], []
+
+    def note(epoch):
+        predictors.append(weakref.ref(epoch.predictor))
+        epochs.append(epoch)  # as a panel keeps them
+
+    learning = session.learn({"inner_lr": 0.05, "inner_steps": 120}, on_epoch=note)
+    gc.collect()
+    assert len(learning.epochs) == 121 and sum(predictor() is not None for predictor in predictors) <= 52
+    for step in (0, 7, 60, 119, 120):
+        expected = session.learn({"inner_lr": 0.05, "inner_steps": step}).epochs[-1]
+        assert torch.equal(learning.epochs[step].probabilities, expected.probabilities)
+        assert learning.epochs[step].support_losses == expected.support_losses
+    assert learning.predictor(session.episode.query.images).softmax(1).equal(learning.epochs[-1].probabilities)
+    assert learning.epochs[-1].predictor is not None
+    with pytest.raises(ValueError, match="learn again with 3 epochs"):
+        _ = learning.epochs[3].predictor
+
+
+@pytest.mark.parametrize("steps", [51, 100, 400])
+def test_a_panel_begins_with_as_many_epochs_as_it_is_given_and_goes_on_with_them(steps):
+    panel = FewShotPanel(demo_session(n_way=2), settings={"inner_lr": 0.05, "inner_steps": steps})
+    panel.worker.wait()
+    assert panel.sliders["inner_steps"].value == steps == panel.shown.request.values()["inner_steps"]
+    assert len(panel.shown.learning.epochs) == steps + 1 and panel.epoch == steps
+    panel.sliders["inner_lr"].value = 0.1  # another setting moves, this one stays
+    panel.worker.wait()
+    assert panel.sliders["inner_steps"].value == steps and len(panel.shown.learning.epochs) == steps + 1
+    for epoch in (0, 3, steps - 1):
+        panel.shown_epoch.value = epoch
+        assert panel.epoch == epoch
 
 
 def test_no_epochs_can_only_guess(session):

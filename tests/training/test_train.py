@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.learners.configs import ProtoNetConfig, ReptileConfig
+from fewshot_kit.learners.configs import MagnetConfig, ProtoNetConfig, RepMetConfig, ReptileConfig
 from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.configs import Conv4Config
 from fewshot_kit.training.checkpoints import load_checkpoint
@@ -204,15 +205,26 @@ def test_an_interrupt_and_a_resume_give_the_same_weights(tmp_path, uninterrupted
     assert_same_run(run_to_the_end(run.folder, resume=True, norm=norm).folder, whole)
 
 
-def test_a_second_interrupt_does_not_wait(tmp_path):
-    run = begin(tmp_path / "run")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait(tmp_path, number):
+    run, handler = begin(tmp_path / "run"), signal.getsignal(number)
 
-    def press_twice(run, loss):
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+    def send_twice(run, loss):
+        signal.raise_signal(number)
+        signal.raise_signal(number)
 
     with pytest.raises(KeyboardInterrupt):
-        train(run, on_step=press_twice)
+        train(run, on_step=send_twice)
+    assert signal.getsignal(number) is handler
+
+
+def test_a_signal_of_each_kind_is_one_wish_and_the_handlers_come_back(tmp_path, uninterrupted):
+    """As a launcher of processes sends them: SIGINT comes from the terminal, SIGTERM from the launcher."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    run = begin(tmp_path / "run")
+    assert not train(run, on_step=lambda run, loss: [signal.raise_signal(number) for number in handlers] if run.step == 3 else None)
+    assert run.step == 3 and handlers == {number: signal.getsignal(number) for number in handlers}
+    assert_same_run(run_to_the_end(run.folder, resume=True).folder, uninterrupted)
 
 
 class Killed(BaseException):
@@ -294,9 +306,10 @@ def start_process(folder: Path, until_step: int) -> subprocess.Popen:
     return process
 
 
-def test_ctrl_c_in_a_process_saves_the_step_it_was_at(tmp_path, uninterrupted):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_a_process_saves_the_step_it_was_at(tmp_path, uninterrupted, number):
     with start_process(tmp_path / "run", until_step=5) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(60) == 3
     assert begin(tmp_path / "run", resume=True).step in (5, 6)
     assert_same_run(run_to_the_end(tmp_path / "run", resume=True).folder, uninterrupted)
@@ -324,15 +337,43 @@ def test_a_folder_with_a_run_is_not_written_over(tmp_path):
 
 
 def test_a_first_try_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
-    begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=500))
+    begin(tmp_path / "run", CONFIG)
     run = begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=4), outer_steps=1)
     assert train(run) and json.loads((run.folder / "config.json").read_text(encoding="utf-8"))["hyper_parameters"]["train_way"] == 4
 
 
-def test_tasks_that_cannot_be_drawn_are_an_error_that_names_the_settings(tmp_path):
-    run = begin(tmp_path / "run", dataclasses.replace(CONFIG, train_way=500))
-    with pytest.raises(ValueError, match=r"these train_ settings: 500 ways are needed"):
-        run.outer_step()
+@pytest.mark.parametrize(
+    ("learner", "changes", "complaint"),
+    [
+        (dataclasses.replace(CONFIG, train_way=500), {}, r"these train_ settings: 500 ways are needed"),
+        (ProtoNetConfig(network=NETWORK, train_way=5, train_shot=8), {}, r"these train_ settings: 8 \+ 5 images a class are needed"),
+        (CONFIG, {"val_way": 500}, "500 ways are needed"),
+        (CONFIG, {"val_query": 8}, r"1 \+ 8 images a class are needed"),
+        (RepMetConfig(network=NETWORK, support_representatives=3), {}, "3 clusters or representatives a class need as many pictures"),
+        (MagnetConfig(network=NETWORK, support_clusters=3, n_clusters=2), {}, "3 clusters or representatives a class need as many"),
+        (MagnetConfig(network=NETWORK, n_clusters=9), {}, "9 clusters a class are wanted"),
+    ],
+)
+def test_what_would_fail_later_is_an_error_before_anything_is_written(tmp_path, learner, changes, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        begin(tmp_path / "run", learner, **changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_checks_before_the_first_step_change_nothing(tmp_path):
+    for learner in (CONFIG, ProtoNetConfig(network=NETWORK, train_way=5, train_query=2), MagnetConfig(network=NETWORK)):
+        run = begin(tmp_path / str(type(learner).__name__), learner)
+        state, chance = {name: value.clone() for name, value in run.learner.state_dict().items()}, run.generator.get_state()
+        run.check()
+        assert same_state(state, run.learner.state_dict()) and torch.equal(chance, run.generator.get_state())
+
+
+def test_a_run_goes_on_without_the_checkpoint_that_it_started_from(tmp_path, uninterrupted):
+    start = export_run(uninterrupted, "start", tmp_path)
+    changes = {"start_from": str(start), "outer_steps": 4}
+    train(begin(tmp_path / "run", **changes), on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 2 else None)
+    shutil.rmtree(start)
+    assert train(begin(tmp_path / "run", resume=True, **changes))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """Model cards: what a checkpoint is, on what it was trained, and what was measured with which command."""
 
+from pathlib import Path
+
 from fewshot_kit.data.datasets import dataset_names, rotates_in_training
 from fewshot_kit.learners.base import Learner
 from fewshot_kit.learners.build import build_learner
 from fewshot_kit.learners.settings import describe
 from fewshot_kit.results import Interval, describe_mode
+from fewshot_kit.training.checkpoint_folder import CARD
+from fewshot_kit.training.markdown import code, code_block, escaped, safe_markdown
 
 DATASETS = {
     "omniglot": "Omniglot (B. Lake et al. 2015, MIT licence), background alphabets; five of the thirty are kept for validation",
@@ -14,18 +18,33 @@ DATASETS = {
 }
 INK = "Ink pictures in the kit's canonical form: light ink (1.0) on a dark background (0.0), one channel."
 PHOTOGRAPHS = "Photographs in RGB, 0..1."
+UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # what a config of another shape raises
+
+
+def safe_card(folder: Path, config: dict) -> str:
+    """Return the card of a checkpoint's folder for a notebook to show: nothing in it can run, whoever wrote the folder.
+
+    It is written from the config; where that says too little, it is the folder's README.md with all but its text taken away.
+    """
+    try:
+        return render_card(folder.name, config)
+    except UNFIT:
+        card = folder / CARD
+        return safe_markdown(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else ""
 
 
 def render_card(name: str, config: dict) -> str:
-    """Write the card of a checkpoint from its config.json."""
+    """Write the card of a checkpoint from its config.json; what that says is shown as it stands there, and is never read as Markdown."""
     network, training = config["hyper_parameters"]["network"], config["training"]
     learner = build_learner(config["learner"], config["hyper_parameters"])
     of_ink = network["channels"] == 1
     lines = [
-        f"# {name}",
+        f"# {escaped(name)}",
         "",
-        f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network['size']} x {network['size']} pixels, "
-        f"Conv4 of width {network['width']}, stride {network['stride']}, {network['norm']} norm.",
+        escaped(
+            f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network['size']} x {network['size']} pixels, "
+            f"Conv4 of width {network['width']}, stride {network['stride']}, {network['norm']} norm."
+        ),
         INK if of_ink else PHOTOGRAPHS,
         "",
         "## Adapting",
@@ -41,7 +60,7 @@ def render_card(name: str, config: dict) -> str:
         "",
         "## Licence",
         "",
-        f"MIT, as this kit. sha256 of model.safetensors: `{config['sha256']}`",
+        f"MIT, as this kit. sha256 of model.safetensors: {code(config['sha256'])}",
         "",
     ]
     return "\n".join(lines)
@@ -54,9 +73,9 @@ def _for_classes(max_way: int | None) -> str:
 def _adapting(config: dict, learner: Learner) -> str:
     """Say what it does with a support; where settings were found for several ways and shots, at the first of them."""
     if not config.get("settings"):
-        return learner.describe()
+        return escaped(learner.describe())
     row = config["settings"][0]
-    return f"At {row['n_way']}-way {row['n_shot']}-shot: {learner.with_settings(**row['values']).describe()}"
+    return escaped(f"At {row['n_way']}-way {row['n_shot']}-shot: {learner.with_settings(**row['values']).describe()}")
 
 
 def _chosen(config: dict, learner: Learner) -> list[str]:
@@ -64,7 +83,7 @@ def _chosen(config: dict, learner: Learner) -> list[str]:
     if not config.get("settings"):
         return []
     rows = [
-        f"- {row['n_way']}-way {row['n_shot']}-shot: {describe(learner.with_settings(**row['values']).settings())}"
+        "- " + escaped(f"{row['n_way']}-way {row['n_shot']}-shot: {describe(learner.with_settings(**row['values']).settings())}")
         for row in config["settings"]
     ]
     return ["Found best on validation classes, and taken for the way and shot that is nearest:", "", *rows, ""]
@@ -72,15 +91,15 @@ def _chosen(config: dict, learner: Learner) -> list[str]:
 
 def _trained(training: dict) -> list[str]:
     source = training["source"]
-    dataset = DATASETS.get(source["dataset"], source["dataset"])
+    dataset = DATASETS.get(source["dataset"]) or escaped(source["dataset"])
     if source.get("samples_per_class"):
-        dataset += f"; {source['samples_per_class']} pictures a class"
+        dataset += f"; {escaped(source['samples_per_class'])} pictures a class"
     return [
         "## Training",
         "",
         f"{dataset}. {_how_long(training)}",
         "",
-        f"    {training['command']}",
+        code_block(training["command"]),
         "",
         *_started(training.get("start")),
     ]
@@ -91,14 +110,14 @@ def _started(start: dict | None) -> list[str]:
     if start is None:
         return []
     training = start["training"]
-    where = f"It went on from the weights of `{start['name']}` with the sha256 `{start['sha256']}`"
+    where = f"It went on from the weights of {code(start['name'])} with the sha256 {code(start['sha256'])}"
     if not training.get("command"):
         return [f"{where}.", ""]
-    return [f"{where}. {_how_long(training)}", "", f"    {training['command']}", "", *_started(training.get("start"))]
+    return [f"{where}. {_how_long(training)}", "", code_block(training["command"]), "", *_started(training.get("start"))]
 
 
 def _how_long(training: dict) -> str:
-    return (
+    return escaped(
         f"Seed {training['seed']}, {training['minutes']} minutes on {_where(training)}, "
         f"torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, the best of the validation episodes "
         f"({training['val_way']}-way {training['val_shot']}-shot)."
@@ -107,7 +126,7 @@ def _how_long(training: dict) -> str:
 
 def _where(training: dict) -> str:
     if training.get("device", "cpu") != "cpu":
-        return f"the device {training['device']!r}"
+        return f"the device '{training['device']}'"
     return f"{training['threads']} CPU thread{'s' if training['threads'] != 1 else ''}"
 
 
@@ -133,13 +152,19 @@ def _measured(results: list[dict]) -> list[str]:
         "",
         "Intervals are 95 %, 1.96 s/sqrt(n) over episodes. The commands, row by row:",
         "",
-        *(f"    {result['command']}" for result in results),
+        *(code_block(result["command"]) for result in results),
         "",
     ]
 
 
 def _result_row(result: dict) -> str:
-    return (
-        f"| {result['dataset']} | {result['split']} | {result['n_way']}, {result['n_shot']}, {result['n_query']} | {result['n_episodes']} "
-        f"| {describe_mode(result)}, seed {result['seed']} | {Interval(**result['accuracy']).percent()} | {Interval(**result['loss'])} |"
-    )
+    cells = [
+        result["dataset"],
+        result["split"],
+        f"{result['n_way']}, {result['n_shot']}, {result['n_query']}",
+        result["n_episodes"],
+        f"{describe_mode(result)}, seed {result['seed']}",
+        Interval(**result["accuracy"]).percent(),
+        Interval(**result["loss"]),
+    ]
+    return f"| {' | '.join(map(escaped, cells))} |"

@@ -16,6 +16,7 @@ import torch
 from fewshot_kit.data.files import written_whole
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.build import build_learner, learner_name
+from fewshot_kit.training.cards import safe_card
 from fewshot_kit.training.checkpoint_folder import (
     CARD,
     CONFIG,
@@ -36,7 +37,7 @@ class Checkpoint:
     folder: Path
     learner: Learner
     config: dict = field(repr=False)  # config.json as read
-    card: str = field(repr=False)  # README.md, markdown
+    card: str = field(repr=False)  # Markdown that is safe to show
 
     def learner_for(self, n_way: int, n_shot: int) -> Learner:
         """Return the learner with the settings that were found best on validation for this way and shot, or for the nearest there are."""
@@ -125,8 +126,7 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
         raise CheckpointError(f"{folder} cannot be read: {wrong}; fetch the checkpoint again, or upgrade fewshot_kit") from error
     _check_state(weights, state, learner.state_dict())
     learner.load_state_dict(state)
-    card = folder / CARD
-    return Checkpoint(folder.name, folder, learner.to(device).eval(), config, card.read_text(encoding="utf-8") if card.is_file() else "")
+    return Checkpoint(folder.name, folder, learner.to(device).eval(), config, safe_card(folder, config))
 
 
 def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:

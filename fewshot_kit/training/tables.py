@@ -1,10 +1,9 @@
 """Tables of what was measured: a row a measurement, with its protocol."""
 
-import html
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 from fewshot_kit.results import Interval, describe_mode
+from fewshot_kit.training.markdown import escaped
 from fewshot_kit.training.runs import RunRecord
 
 
@@ -54,9 +53,5 @@ def table_texts(rows: Sequence[dict]) -> list[list[str]]:
 def markdown_table(rows: Sequence[dict]) -> str:
     """Write the rows of `results_table` as a Markdown table; no name in it can break it."""
     head, *lines = table_texts(rows)
-    lines = [head, ["---"] * len(head), *([_escape_markdown(text) for text in line] for line in lines)]
+    lines = [head, ["---"] * len(head), *(map(escaped, line) for line in lines)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*\[\]$|~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

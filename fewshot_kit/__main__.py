@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -166,9 +167,11 @@ def evaluate_command(
     result = dataclasses.replace(result, checkpoint=loaded.name)
     if json not in (None, "-"):
         write_text(Path(json), result.to_json() + "\n")
-    if record:
-        record_result(loaded.folder, result, command=evaluation_command(result, given))
-    print(result.to_json() if json == "-" else result)
+    try:
+        if record:
+            record_result(loaded.folder, result, evaluation_command(result, given), loaded.config["sha256"])
+    finally:  # what was measured is told whether or not it could be recorded
+        print(result.to_json() if json == "-" else result)
 
 
 def evaluation_command(result: Evaluation, settings: dict[str, float]) -> str:
@@ -194,7 +197,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED) -> None:
+def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED, replace: bool = False) -> None:
     """Turn the best weights of a run into a checkpoint folder with a card.
 
     Args:
@@ -202,12 +205,13 @@ def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Pa
         name: of the checkpoint, <learner>-<dataset> and what tells it from others.
         settings: found best on validation, as 5way-1shot:inner_lr=0.01,inner_steps=10 and so on; the run's if left out.
         out: the folder of checkpoints.
+        replace: write over the checkpoint of this name. What is no checkpoint is never written over.
     """
     rows = [parse_settings_of(word) for word in settings]
     say("loading PyTorch …")
     from fewshot_kit.training.export import export_run
 
-    print(f"wrote {export_run(run, name, out, rows)}")
+    print(f"wrote {export_run(run, name, out, rows, replace)}")
 
 
 def parse_settings_of(word: str) -> dict:
@@ -250,6 +254,9 @@ def run_command(arguments: list[str]) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status; what a person can mend is one line on standard error, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal cannot show must not end what it tells of
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             return run_command(list(sys.argv[1:] if arguments is None else arguments))

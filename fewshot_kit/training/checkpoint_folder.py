@@ -3,11 +3,12 @@
 import glob
 import json
 import math
+import re
 from pathlib import Path
 
 FORMAT_VERSION = 2
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CONFIG, CARD, LOG = "model.safetensors", "config.json", "README.md", "log.jsonl"
 
 # What checkpoints were called before a folder was one set of weights.
 RENAMED = {
@@ -28,6 +29,38 @@ RENAMED = {
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be loaded; the message names the file, what is wrong and what to do."""
+
+
+def check_name(name: str) -> str:
+    """Return the name of a checkpoint to be written; a ValueError says what a name may be."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(
+            f"a checkpoint's name has at most 100 letters, digits, dots, hyphens and underscores, and no dot first, not {name!r}; "
+            f"choose such a name, as reptile-omniglot-mine, and another folder with --out"
+        )
+    return name
+
+
+def check_replaceable(folder: Path, replace: bool) -> None:
+    """Raise FileExistsError if a checkpoint must not be written here: over what is no checkpoint never, over one only with `replace`."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not _is_checkpoint(folder):
+        raise FileExistsError(f"{folder} is there and no checkpoint of this kit, so it is not replaced; choose another name or folder")
+    others = sorted({path.name for path in folder.iterdir() if not path.name.startswith(".")} - {WEIGHTS, CONFIG, CARD, LOG})
+    if others:
+        raise FileExistsError(f"{folder} holds {', '.join(others[:5])} beside the checkpoint, so it is not replaced; move that elsewhere")
+    if not replace:
+        raise FileExistsError(f"{folder} holds a checkpoint already; add --replace to write over it, or choose another name")
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Say whether it is a folder of one set of weights of this kit, be they damaged or of an earlier version."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and {"format_version", "learner", "sha256"} <= config.keys()
 
 
 def list_checkpoints(root: Path | None = None) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,20 +14,26 @@ import safetensors
 import safetensors.torch
 import torch
 
-from fewshot_kit.data.files import written_whole
+from fewshot_kit.data.files import write_text, written_whole
+from fewshot_kit.data.locks import locked
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.build import build_learner, learner_name
-from fewshot_kit.training.cards import safe_card
+from fewshot_kit.training.cards import render_card, safe_card
 from fewshot_kit.training.checkpoint_folder import (
     CARD,
     CONFIG,
     FORMAT_VERSION,
+    LOG,
     WEIGHTS,
     CheckpointError,
+    check_name,
+    check_replaceable,
     find_checkpoint,
     read_config,
     settings_for,
 )
+
+PENDING_CARD = f".{CARD}.new"
 
 
 @dataclass(frozen=True)
@@ -57,35 +64,92 @@ def sha256(path: Path) -> str:
 
 
 def save_checkpoint(
-    folder: str | Path, learner: TrainableLearner, *, training: dict, results: list[dict], card: str, settings: list[dict] | None = None
+    folder: str | Path,
+    learner: TrainableLearner,
+    *,
+    training: dict,
+    results: list[dict],
+    card: str | None = None,
+    settings: list[dict] | None = None,
+    log: str | None = None,
+    replace: bool = False,
 ) -> Path:
     """Write a checkpoint folder: all of it, or nothing.
 
-    `training` records data set, seed, command and so on; `results` are `Evaluation`s as dictionaries, each with its command; `settings` are
-    those found best on validation, {"n_way", "n_shot", "values"} each.
-    An existing folder is replaced only after the new one is complete.
+    `training` records data set, seed, command and so on; `results` are `Evaluation`s as dictionaries, each with its command; `card` is
+    made from these if left out; `settings` are those found best on validation, {"n_way", "n_shot", "values"} each; `log` is the curve of
+    the training. Only a checkpoint is ever replaced, only with `replace`, and only after the new one is complete.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        write_tensors(staging / WEIGHTS, learner.released_state())
-        config = {
-            "format_version": FORMAT_VERSION,
-            "learner": learner_name(learner),
-            "hyper_parameters": dataclasses.asdict(learner.config),
-            "settings": settings or [],
-            "training": training,
-            "versions": {"torch": torch.__version__},
-            "sha256": sha256(staging / WEIGHTS),
-            "results": results,
-        }
-        (staging / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (staging / CARD).write_text(card, encoding="utf-8")
-        _swap(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    check_name(folder.name)
+    with lock_of(folder):
+        check_replaceable(folder, replace)
+        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            write_tensors(staging / WEIGHTS, learner.released_state())
+            config = _config(learner, training, results, settings or [], sha256(staging / WEIGHTS))
+            write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
+            write_text(staging / CARD, render_card(folder.name, config) if card is None else card)
+            if log is not None:
+                write_text(staging / LOG, log)
+            _swap(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     return folder
+
+
+def _config(learner: TrainableLearner, training: dict, results: list[dict], settings: list[dict], digest: str) -> dict:
+    return {
+        "format_version": FORMAT_VERSION,
+        "learner": learner_name(learner),
+        "hyper_parameters": dataclasses.asdict(learner.config),
+        "settings": settings,
+        "training": training,
+        "versions": {"torch": torch.__version__},
+        "sha256": digest,
+        "results": results,
+    }
+
+
+def lock_of(folder: Path, seconds: float = 0.2) -> AbstractContextManager[None]:
+    """Return what holds a checkpoint's lock, which lies beside it, while it is written."""
+    return locked(folder.parent / f".{folder.name}.lock", folder, seconds)
+
+
+def write_config(folder: Path, config: dict) -> None:
+    """Write a checkpoint's config.json and the card that is made from it, under its lock.
+
+    A pending card stands beside the old one from before the config is written until it takes its place: where a process is killed in
+    between, `mend_card` knows by it that the two may differ.
+    """
+    write_text(folder / PENDING_CARD, render_card(folder.name, config))
+    try:
+        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+    except BaseException:
+        (folder / PENDING_CARD).unlink()
+        raise
+    os.replace(folder / PENDING_CARD, folder / CARD)
+
+
+def mend_card(folder: Path) -> None:
+    """Make the card from config.json where a process was killed while it wrote the two, under the checkpoint's lock."""
+    if (folder / PENDING_CARD).is_file():
+        write_text(folder / CARD, render_card(folder.name, read_config(folder)))
+        (folder / PENDING_CARD).unlink()
+
+
+def _mended(place: Path) -> Path:
+    """Finish what a killed process left undone, unless another is writing or nobody may, and return the checkpoint's folder."""
+    is_moved = place.parent.name.startswith(f".{place.name}.old.")  # killed between the two renames of a save
+    folder = place.parent.parent / place.name if is_moved else place
+    if not is_moved and not (folder / PENDING_CARD).is_file():
+        return place
+    with suppress(OSError), lock_of(folder):
+        if is_moved and not folder.exists():
+            os.rename(place, folder)
+            place.parent.rmdir()
+        mend_card(folder)
+    return folder if (folder / CONFIG).is_file() else place
 
 
 def _swap(staging: Path, folder: Path) -> None:
@@ -111,7 +175,7 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
 
     Raises CheckpointError if a file is missing, the weights do not match their sha256, or keys or shapes differ from the architecture.
     """
-    folder = find_checkpoint(name_or_folder)
+    folder = _mended(find_checkpoint(name_or_folder))
     config = read_config(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():

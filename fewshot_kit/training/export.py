@@ -10,25 +10,28 @@ import safetensors
 import safetensors.torch
 import torch
 
-from fewshot_kit.data.files import write_text
 from fewshot_kit.learners.build import build_learner
 from fewshot_kit.learners.configs import CONFIGS
 from fewshot_kit.results import Evaluation
-from fewshot_kit.training.cards import render_card
-from fewshot_kit.training.checkpoint_folder import CARD, CONFIG, PRETRAINED
-from fewshot_kit.training.checkpoints import save_checkpoint
+from fewshot_kit.training.checkpoint_folder import CONFIG, PRETRAINED, check_name, check_replaceable
+from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.runs import read_log
 from fewshot_kit.training.train import BEST, LOG
 from fewshot_kit.training.train import CONFIG as RUN_CONFIG
 
+RECORD_SECONDS = 30.0  # how long a measurement waits for others that are being recorded
 
-def export_run(run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[dict] = ()) -> Path:
+
+def export_run(run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[dict] = (), replace: bool = False) -> Path:
     """Turn the best weights of a run into a checkpoint folder with a card, and return it.
 
     `settings` are those found best on validation classes, {"n_way", "n_shot", "values"} each. Raises ValueError for a run without a
-    validation, and for settings that the learner does not have.
+    validation, and for settings that the learner does not have; FileExistsError for what must not be replaced: all but a checkpoint, and
+    that too without `replace`.
     """
+    folder = out / check_name(name)
+    check_replaceable(folder, replace)
     if not (run / BEST).is_file():
         raise FileNotFoundError(f"{run} holds no {BEST}: train a run there first, at least to its first validation")
     saved = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
@@ -47,10 +50,8 @@ def export_run(run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[
     }
     for row in settings:
         learner.with_settings(**row["values"])  # which checks them
-    folder = save_checkpoint(out / name, learner, training=training, results=[], card="", settings=list(settings))
-    _refresh(folder, json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    write_text(folder / LOG, "".join(json.dumps(row) + "\n" for row in rows))  # the curve of the training
-    return folder
+    log = "".join(json.dumps(row) + "\n" for row in rows)
+    return save_checkpoint(folder, learner, training=training, results=[], settings=list(settings), log=log, replace=replace)
 
 
 def _best_step(run: Path, rows: list[dict]) -> int:
@@ -60,16 +61,18 @@ def _best_step(run: Path, rows: list[dict]) -> int:
     return int(written) if written is not None else next(row["step"] for row in reversed(rows) if row["best"])
 
 
-def record_result(folder: Path, result: Evaluation, command: str) -> None:
-    """Add a measurement to a checkpoint's config.json and card; it replaces an earlier one of the same command."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    results = [row for row in config["results"] if row["command"] != command]
-    _refresh(folder, {**config, "results": [*results, {**result.to_dict(), "command": command}]})
+def record_result(folder: Path, result: Evaluation, command: str, sha256: str | None = None) -> None:
+    """Add a measurement to a checkpoint's config.json and card; it replaces an earlier one of the same command.
 
-
-def _refresh(folder: Path, config: dict) -> None:
-    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
-    write_text(folder / CARD, render_card(folder.name, config))
+    With the `sha256` of the weights that were measured, a ValueError tells that others have come in their place meanwhile.
+    """
+    with lock_of(folder, seconds=RECORD_SECONDS):
+        mend_card(folder)
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if sha256 not in (None, config["sha256"]):
+            raise ValueError(f"{folder} holds other weights than those that were measured, so nothing is recorded; measure it again")
+        results = [row for row in config["results"] if row["command"] != command]
+        write_config(folder, {**config, "results": [*results, {**result.to_dict(), "command": command}]})
 
 
 def training_command(settings: dict) -> str:

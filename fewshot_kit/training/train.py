@@ -21,6 +21,7 @@ from torch import Tensor
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.files import write_text
+from fewshot_kit.data.locks import InUseError, locked
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.base import TrainableLearner
 from fewshot_kit.learners.build import make_learner
@@ -31,9 +32,9 @@ from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
 from fewshot_kit.training.checkpoints import load_checkpoint, start_from, write_tensors
 from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.run_folder import BEST, CONFIG, LAST, LOCK, LOG, RESULT, check_can_begin, differences, has_begun
 
 OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
-LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
 
 
 class Run:
@@ -49,6 +50,7 @@ class Run:
         self.learner.begin_training(self.dataset, self.generator)
         self.optimizer = torch.optim.Adam(learner.trainable_parameters(), lr=config.meta_lr)
         self.step, self.seconds, self.best = 0, 0.0, -math.inf
+        self._stamps = None  # of the files of this run, as it left them
 
     def _sampler(self, split: str) -> EpisodeSampler:
         dataset = load_dataset(self.config.source.dataset, split, preprocessing=self.learner.preprocessing)
@@ -116,6 +118,26 @@ class Run:
         tensors["generator"] = self.generator.get_state()
         counters = {"step": self.step, "seconds": self.seconds, "best": self.best}
         write_tensors(self.folder / LAST, tensors, {"counters": json.dumps(counters)})
+        self.note_files()
+
+    def note_files(self) -> None:
+        """Remember the run's files as they are now, so that another process that takes up the run is noticed."""
+        self._stamps = self._stamps_now()
+
+    def _stamps_now(self) -> list[tuple[int, int] | None]:
+        files = [self.folder / name for name in (CONFIG, LAST)]
+        return [(file.stat().st_ino, file.stat().st_mtime_ns) if file.is_file() else None for file in files]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock of the run's folder; of several processes, the first one does. Raises InUseError if others have, or had, it."""
+        if distributed.rank() != 0:
+            yield
+            return
+        with locked(self.folder / LOCK, self.folder):
+            if self._stamps is not None and self._stamps != self._stamps_now():
+                raise InUseError(f"another process has written to {self.folder} since the run was opened; open it again with --resume")
+            yield
 
     def restore(self) -> None:
         """Read what `save` wrote."""
@@ -144,20 +166,31 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
     settings = run_settings(learner_config, config)
     if is_begun:
         _check_same_settings(folder, settings)
+    else:
+        check_can_begin(folder, settings, resume=resume)
     learner = make_learner(learner_config, config.seed)
     start = None if is_begun or config.start_from is None else start_from(load_checkpoint(config.start_from), learner)
     run = Run(folder, learner, config)
-    if is_begun:
-        run.restore()
-    else:
+    if not is_begun:
         run.check()
     distributed.wait_for_all()  # the others have looked for a run, before the first process makes one
-    if distributed.rank() == 0:
-        if not is_begun:  # what lies there may be a first try that ended before its first step
-            record = {**settings, "start": start, "versions": {"torch": torch.__version__}}
-            write_text(folder / CONFIG, json.dumps(record, indent=2) + "\n")
-        _truncate_log(folder / LOG, run.step)
+    with run.held():
+        if is_begun:
+            run.restore()
+        if distributed.rank() == 0:
+            if not is_begun:
+                _write_settings(run, {**settings, "start": start, "versions": {"torch": torch.__version__}}, resume)
+            _truncate_log(folder / LOG, run.step)
+            run.note_files()
     return run
+
+
+def _write_settings(run: Run, record: dict, resume: bool) -> None:
+    """Begin the run in its folder, where nothing may have come to lie meanwhile."""
+    if has_begun(run.folder):
+        raise InUseError(f"another process has begun a run in {run.folder} meanwhile; choose another folder with --out")
+    check_can_begin(run.folder, record, resume=resume)
+    write_text(run.folder / CONFIG, json.dumps(record, indent=2) + "\n")
 
 
 def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
@@ -169,28 +202,12 @@ def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
     }
 
 
-def has_begun(folder: Path) -> bool:
-    """Say whether a run was saved there, so that it can be resumed."""
-    return (folder / CONFIG).is_file() and (folder / LAST).is_file()
-
-
 def _check_same_settings(folder: Path, settings: dict) -> None:
     saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if "source" not in saved.get("training", {}):
         raise ValueError(f"{folder} was begun by an earlier version of the kit; choose another folder")
-    if changed := _differences(saved, json.loads(json.dumps(settings))):
+    if changed := differences(saved, json.loads(json.dumps(settings))):
         raise ValueError(f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder")
-
-
-def _differences(before: dict, now: dict) -> list[str]:
-    """Name the settings that are not what they were; one that is younger than the run counts as unchanged."""
-    found = []
-    for name, value in now.items():
-        if isinstance(value, dict) and isinstance(before.get(name), dict):
-            found += _differences(before[name], value)
-        elif name in before and before[name] != value:
-            found.append(name)
-    return found
 
 
 def _truncate_log(path: Path, step: int) -> None:
@@ -215,7 +232,7 @@ def train(
     config = run.config
     losses: list[float] = []
     started = time.perf_counter() - run.seconds
-    with _interrupt_between_steps() as interrupted, torch_threads(config.threads):
+    with run.held(), _interrupt_between_steps() as interrupted, torch_threads(config.threads):
         while run.step < config.outer_steps and not distributed.any_of(interrupted(), run.learner.device):
             loss = run.outer_step()
             losses.append(loss)

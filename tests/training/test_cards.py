@@ -1,8 +1,11 @@
 """Model cards: every number in them is one that was measured, and the printed command repeats the training."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -107,7 +110,7 @@ def test_settings_that_a_learner_does_not_have_are_refused_before_anything_is_wr
 
 def test_an_exported_run_brings_its_log_along(run, folder):
     assert (folder / LOG).read_text(encoding="utf-8") == (run / LOG).read_text(encoding="utf-8")
-    export_run(run, folder.name, out=folder.parent)  # again, in its place
+    export_run(run, folder.name, out=folder.parent, replace=True)  # again, in its place
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", LOG, "model.safetensors"]
 
 
@@ -116,7 +119,7 @@ def test_a_card_names_the_weights_that_a_training_went_on_from(run, folder):
     earlier = [config_of(folder)]
     for seed in (1, 2):
         longer = trained(folder.parent / f"run {seed}", replace(TRAIN, start_from=str(folder), seed=seed))
-        export_run(longer, folder.name, out=folder.parent)
+        export_run(longer, folder.name, out=folder.parent, replace=True)
         earlier.append(config_of(folder))
     start = earlier[2]["training"]["start"]
     assert start == {"name": folder.name, "sha256": earlier[1]["sha256"], "training": earlier[1]["training"]}
@@ -161,6 +164,84 @@ def test_measuring_again_with_the_same_command_replaces(folder):
     for seed in (0, 1):
         record_result(folder, measure(seed), "python -m fewshot_kit evaluate")
     assert [row["seed"] for row in config_of(folder)["results"]] == [1]
+
+
+class Killed(BaseException):
+    """A process that ends here and now, as far as one process can play it."""
+
+
+@pytest.mark.parametrize("die_at", range(3))  # the pending card, the config, the card in its place
+def test_a_card_fits_its_config_wherever_recording_is_killed(folder, monkeypatch, die_at):
+    record_result(folder, measure(0), "python -m fewshot_kit evaluate --seed 0")
+    replace_file, done = os.replace, []
+
+    def dies(source, target):
+        done.append(target)
+        if len(done) > die_at:
+            raise Killed
+        replace_file(source, target)
+
+    unlink = Path.unlink
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", dies)
+        patch.setattr(Path, "unlink", lambda path, **options: unlink(path, **options) if path.suffix == ".lock" else None)  # no tidying up
+        record_result(folder, measure(1), "python -m fewshot_kit evaluate --seed 1")
+    for _ in range(2):
+        loaded = load_checkpoint(folder)
+        assert [row["seed"] for row in loaded.config["results"]] == ([0] if die_at < 2 else [0, 1])
+        assert loaded.card == card_of(folder) == render_card(folder.name, loaded.config)
+    assert not (folder / ".README.md.new").exists()
+
+
+def test_a_full_disk_while_recording_leaves_config_and_card(folder, monkeypatch):
+    before = config_of(folder), card_of(folder), sorted(folder.iterdir())
+    write, calls = os.fsync, []
+    for last in (1, 2):
+        calls.clear()
+
+        def no_room(descriptor, last=last):
+            calls.append(descriptor)
+            if len(calls) == last:
+                raise OSError(28, "No space left on device")
+            write(descriptor)
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(os, "fsync", no_room)
+            record_result(folder, measure(), "python -m fewshot_kit evaluate")
+        assert (config_of(folder), card_of(folder), sorted(folder.iterdir())) == before
+
+
+def test_a_result_of_other_weights_is_not_recorded(folder):
+    before = config_of(folder)
+    with pytest.raises(ValueError, match="other weights than those that were measured"):
+        record_result(folder, measure(), "python -m fewshot_kit evaluate", sha256="of what was there before")
+    assert config_of(folder) == before
+
+
+def test_results_recorded_at_once_are_all_kept(folder):
+    result = measure()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: record_result(folder, result, f"python -m fewshot_kit evaluate --seed {i}"), range(16)))
+    assert sorted(row["command"] for row in config_of(folder)["results"]) == sorted(
+        f"python -m fewshot_kit evaluate --seed {i}" for i in range(16)
+    )
+    assert card_of(folder) == render_card(folder.name, config_of(folder))
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_an_export_writes_over_no_run(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "runs" / "a")
+    with pytest.raises(FileExistsError, match="no checkpoint of this kit"):
+        export_run(copy, "a", out=copy.parent, replace=True)
+    assert sorted(path.name for path in copy.iterdir()) == sorted(path.name for path in run.iterdir())
+
+
+@pytest.mark.parametrize("name", [".", "", "..", "../thesis", "/tmp/thesis", "a/b"])
+def test_an_export_needs_a_plain_name(run, tmp_path, name):
+    (tmp_path / "pre").mkdir()
+    with pytest.raises(ValueError, match=r"a checkpoint's name has at most 100 letters"):
+        export_run(run, name, out=tmp_path / "pre", replace=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["pre"]
 
 
 def test_one_episode_is_recorded_without_an_interval(folder):

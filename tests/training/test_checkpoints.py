@@ -24,7 +24,7 @@ TRAINING = {"dataset": "noisy", "seed": 0}
 
 
 def save(folder: Path, seed: int = 0, norm: str = "group") -> Path:
-    return save_checkpoint(folder, tiny_reptile(norm, seed), training=TRAINING, results=[], card="# tiny\n")
+    return save_checkpoint(folder, tiny_reptile(norm, seed), training=TRAINING, results=[], card="# tiny\n", replace=True)
 
 
 @pytest.fixture
@@ -78,6 +78,46 @@ def test_a_folder_holds_three_files_and_its_parent_nothing_else(folder):
     save(folder, seed=1)  # over the old one
     assert os.listdir(folder.parent) == ["tiny"]
     assert same_state(load_checkpoint(folder).learner.state_dict(), tiny_reptile(seed=1).state_dict())
+
+
+@pytest.mark.parametrize("name", ["..", ".tiny", "a b", "tiny\n", "ti±ny", "-" * 101])
+def test_a_name_is_one_plain_component(tmp_path, name):
+    with pytest.raises(ValueError, match=r"letters, digits, dots, hyphens and underscores, and no dot first"):
+        save(tmp_path / "inside" / name)
+    assert not list(tmp_path.iterdir())
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_checkpoint_is_replaced_only_when_asked(folder):
+    before = files_in(folder)
+    with pytest.raises(FileExistsError, match="add --replace to write over it"):
+        save_checkpoint(folder, tiny_reptile(seed=1), training=TRAINING, results=[], card="")
+    assert files_in(folder.parent) == {f"tiny/{name}": content for name, content in before.items()}
+
+
+@pytest.mark.parametrize(
+    "content", [{"thesis.tex": "x"}, {"config.json": "{}"}, {"config.json": '{"learner": "reptile", "training": {}}'}, {}]
+)
+def test_what_is_no_checkpoint_is_never_replaced(tmp_path, content):
+    folder = tmp_path / "mine"
+    for name, text in content.items():
+        write_text(folder / name, text)
+    if not content:
+        folder.write_text("a file")
+    before = files_in(tmp_path)
+    with pytest.raises(FileExistsError, match="no checkpoint of this kit, so it is not replaced"):
+        save(folder)
+    assert files_in(tmp_path) == before
+
+
+def test_a_checkpoint_is_not_replaced_with_what_a_person_put_beside_it(folder):
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds notes.txt beside the checkpoint"):
+        save(folder, seed=1)
+    assert intact(folder) and (folder / "notes.txt").read_text() == "mine"
 
 
 def test_others_may_read_a_checkpoint(folder):
@@ -254,7 +294,7 @@ elif moment == "old moved away":
     killed_at(os, "rename", 2)
 elif moment == "new in place":
     killed_at(shutil, "rmtree", 1)
-checkpoints.save_checkpoint(folder, tiny_reptile(seed=1), training={}, results=[], card="new")
+checkpoints.save_checkpoint(folder, tiny_reptile(seed=1), training={}, results=[], card="new", replace=True)
 """
 
 
@@ -265,7 +305,7 @@ def test_a_killed_save_leaves_a_whole_checkpoint(folder, monkeypatch, moment, se
     assert killed.returncode == -signal.SIGKILL
     assert same_state(load_checkpoint(folder).learner.state_dict(), tiny_reptile(seed=seed).state_dict())
     monkeypatch.setattr(checkpoint_folder, "PRETRAINED", folder.parent)
-    assert not any(name.startswith(".") for name in list_checkpoints())
+    assert list_checkpoints() == ["tiny"]  # put back by the load
     save(folder, seed=2)  # and the next save goes well
     assert same_state(load_checkpoint("tiny").learner.state_dict(), tiny_reptile(seed=2).state_dict())
 

@@ -1,0 +1,81 @@
+"""What lies in a run's folder, and whether a run may be begun in it. No torch is needed to read it."""
+
+import json
+from pathlib import Path
+
+from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.training.checkpoint_folder import WEIGHTS
+
+LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
+LOCK = ".lock"
+
+
+def has_begun(folder: Path) -> bool:
+    """Say whether a run was saved there, so that it can be resumed."""
+    return (folder / CONFIG).is_file() and (folder / LAST).is_file()
+
+
+def check_can_begin(folder: Path, settings: dict, *, resume: bool) -> None:
+    """Raise FileExistsError, which says what is in the way, unless a run may be begun here: in a folder that is new or empty.
+
+    A first try that saved nothing is not in the way. Nor is one that was killed in its first validation, where `resume` is asked for under
+    the same settings: begun anew, it comes to the very same weights.
+    """
+    if not folder.is_dir():
+        if folder.exists() or folder.is_symlink():
+            raise FileExistsError(f"{folder} is there and no folder; choose another folder with --out")
+        return
+    names = {path.name for path in folder.iterdir() if not _is_left_over(path.name)}
+    record = _read(folder / CONFIG)
+    if not names or (names == {CONFIG} and _is_of_a_run(record)):
+        return
+    if resume and names <= {CONFIG, BEST, LOG} and _is_of_a_run(record) and _n_lines(folder / LOG) <= 1:
+        if not (changed := differences(record, json.loads(json.dumps(settings)))):
+            return
+        raise FileExistsError(
+            f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder"
+        )
+    raise FileExistsError(f"{folder} {_in_the_way(names, record)}; choose a folder that is new or empty with --out")
+
+
+def _in_the_way(names: set[str], record: dict) -> str:
+    """Say what a folder holds in which no run may be begun."""
+    if WEIGHTS in names or "format_version" in record:
+        return "holds a checkpoint, which a run would damage"
+    if {LAST, BEST} & names:
+        gone = ", ".join(sorted({LAST, CONFIG} - names)) or f"a {CONFIG} that can be read"
+        return f"holds a run whose {gone} is gone: put it back, or move the rest away"
+    shown = sorted(names)
+    return f"is not empty: it holds {', '.join(shown[:5])}{' and more' if len(shown) > 5 else ''}"
+
+
+def _is_left_over(name: str) -> bool:
+    """Say whether it is a file that only a killed process of the kit leaves, or the lock of the present one."""
+    return name == LOCK or (name.startswith(".") and name.endswith(".part"))
+
+
+def _read(path: Path) -> dict:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _is_of_a_run(record: dict) -> bool:
+    return record.get("learner") in list(CONFIGS) and isinstance(record.get("training"), dict) and "format_version" not in record
+
+
+def _n_lines(path: Path) -> int:
+    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+
+
+def differences(before: dict, now: dict) -> list[str]:
+    """Name the settings that are not what they were; one that is younger than the run counts as unchanged."""
+    found = []
+    for name, value in now.items():
+        if isinstance(value, dict) and isinstance(before.get(name), dict):
+            found += differences(before[name], value)
+        elif name in before and before[name] != value:
+            found.append(name)
+    return found

@@ -54,15 +54,13 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     say("loading PyTorch …")
     from tqdm import tqdm
 
-    from fewshot_kit.data.datasets import dataset_splits
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.distributed import process_group, rank
     from fewshot_kit.training.runs import describe_row
     from fewshot_kit.training.train import finish, open_run, train
 
     use_one_thread()
-    for split in {"train", "val"} - set(dataset_splits(training.source.dataset)):  # found before a folder is made
-        raise ValueError(f"{training.source.dataset!r} has no {split} split; train on omniglot, for instance")
+    check_splits(training.source.dataset)
     with process_group(pick_device(training.device)):
         say(f"loading {training.source.dataset} …")
         run = open_run(out, hyper_parameters, training, resume=resume)
@@ -82,6 +80,15 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
         elif rank() == 0:
             print(f"stopped at step {run.step}; the same command with --resume goes on")
     return 0 if finished else INTERRUPTED
+
+
+def check_splits(dataset: str) -> None:
+    """Raise ValueError for a data set that is not there to train on, before anything of it is loaded."""
+    from fewshot_kit.data.datasets import dataset_splits
+
+    for split in ("train", "val"):
+        if split not in dataset_splits(dataset):
+            raise ValueError(f"{dataset!r} has no {split} split; train on omniglot, for instance")
 
 
 class Bar:

@@ -1,6 +1,7 @@
 """Every notebook: it runs from anywhere, shows what is committed (pictures too, which nbval passes over), and keeps to its shape."""
 
 import ast
+import math
 import re
 import statistics
 import subprocess
@@ -8,11 +9,14 @@ import sys
 from base64 import b64decode, b64encode
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
+
+from fewshot_kit.results import Interval
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 TIMEOUT = 300
@@ -197,3 +201,28 @@ def test_numbers_that_differ_between_machines_are_not_compared(path):
         text = "".join(output.get("text", "") for output in cell.outputs)
         if any(character.isdigit() for character in text):
             assert "nbval-ignore-output" in cell.metadata.get("tags", ()), cell.source
+
+
+def chance_asserts() -> list:
+    """Name every assertion of a notebook that an accuracy is above chance."""
+    return [
+        pytest.param(statement, id=path.stem)
+        for path in NOTEBOOKS
+        for cell in code_cells(path)
+        if "half_width > 1 / n_way" in cell.source
+        for statement in cell.source.splitlines()
+        if "half_width > 1 / n_way" in statement
+    ]
+
+
+@pytest.mark.parametrize("statement", chance_asserts())
+def test_one_episode_has_no_interval_and_is_not_blamed_on_chance(statement):
+    def check(episodes: int, accuracies: list[float]) -> None:
+        result = SimpleNamespace(accuracy=Interval.of(np.array(accuracies)))
+        exec(statement, {"episodes": episodes, "result": result, "n_way": 5, "inner_steps": 5})
+
+    assert math.isnan(Interval(1.0, None).half_width)
+    exec(statement, {"episodes": 1, "result": SimpleNamespace(accuracy=Interval(1.0, None)), "n_way": 5, "inner_steps": 5})
+    check(3, [0.9, 1.0, 0.95])
+    with pytest.raises(AssertionError, match="chance"):
+        check(3, [0.2, 0.3, 0.1])

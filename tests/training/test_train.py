@@ -176,7 +176,7 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path, uninterrupted):
 def test_another_learner_starts_from_the_network_of_a_checkpoint(tmp_path, uninterrupted):
     export_run(uninterrupted, "start", out=tmp_path)
     config = dataclasses.replace(TRAIN, start_from=str(tmp_path / "start"))
-    learner = open_run(tmp_path / "run", ProtoNetConfig(network=NETWORK), config).learner
+    learner = open_run(tmp_path / "run", ProtoNetConfig(network=NETWORK, train_way=5, train_query=2), config).learner
     assert same_state(learner.network.state_dict(), load_checkpoint(tmp_path / "start").learner.network.state_dict())
 
 

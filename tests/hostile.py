@@ -34,6 +34,7 @@ TEXTS = (
     "$\\href{javascript:alert(1)}{x}$",
     "\\begin{align}\\href{javascript:alert(1)}{x}\\end{align}",
     "\\\\(\\href{javascript:alert(1)}{x}\\\\)",
+    "see https://x.org/a_b*c or www.x.org/`b` or me@x.org*",
     "a|b\nc",
     "$x^2$ `*[link](http://x)*`",
     "& <b>bold</b> ~~gone~~ _leaning_ **thick**",
@@ -42,7 +43,7 @@ TEXTS = (
 )
 PANEL_TAGS = {"style", "span", "b", "small", "br", "div", "p", "ul", "li", "table", "tr", "th", "td"}
 MARKDOWN_TAGS = {"h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "li", "pre", "code", "table", "thead", "tbody", "tr", "th", "td"}
-MARKDOWN_TAGS |= {"strong", "em", "del", "hr", "blockquote", "br"}
+MARKDOWN_TAGS |= {"strong", "em", "del", "hr", "blockquote", "br", "span"}
 ATTRIBUTES = {"style", "role"}
 
 

@@ -3,9 +3,10 @@
 import re
 
 # A character reference is text wherever Markdown looks for structure, in every dialect of it.
-_STRUCTURE = re.compile(r"[&<>\[\]\\`*$|~#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[-+=]")
+_BARE_LINK = r"@|:(?=//)|(?<=[wW]{3})\."  # many dialects see a link in an address alone
+_STRUCTURE = re.compile(rf"[&<>\[\]\\`*$|~#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[-+=]|{_BARE_LINK}")
 # Without these nothing becomes a tag, a link or picture, or mathematics, whatever stands around them; headings, lists, tables, code remain.
-_ACTIVE = re.compile(r"[&<\[\\$]")
+_ACTIVE = re.compile(rf"[&<\[\\$]|{_BARE_LINK}")
 _FENCE = re.compile(r"(`{3,}|~{3,})[^\n]*")  # with the language behind it: of some languages Jupyter makes drawings
 
 
@@ -35,4 +36,6 @@ def safe_markdown(text: str) -> str:
 
 
 def _reference(found: re.Match) -> str:
-    return f"&#{ord(found[0])};"
+    reference = f"&#{ord(found[0])};"
+    # MathJax looks for formulas in the finished page, but not across the borders of an element.
+    return f"<span>{reference}</span>" if found[0] in "\\$" else reference

@@ -48,7 +48,7 @@ def test_no_name_breaks_a_table(name):
     table = results_table([record(text, {**measure().to_dict(), "dataset": text}) for text in (name, "plain")])
     lines = markdown_table(table).splitlines()
     assert len(lines) == 4 and len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-    assert "<" not in lines[2] and not re.search(r"(?<!\\)[$`\[*]", lines[2])
+    assert "<" not in re.sub("</?span>", "", lines[2]) and not re.search(r"(?<!\\)[$`\[*]", lines[2])
     assert table_texts(table)[1][:2] == [name, name], "whoever shows them escapes them"
 
 

@@ -116,7 +116,16 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
     )
     assert "add --resume" in error_of(capsys, ["train", "reptile", *flags])
     assert main(["train", "reptile", *flags, "--resume"]) == 0
-    assert main(["export", str(run), "--name", "trained", "--out", str(folder.parent)]) == 0
+    export = ["export", str(run), "--name", "trained", "--out", str(folder.parent)]
+    assert main(export) == 0
+    capsys.readouterr()
+    assert "add --replace to write over it" in error_of(capsys, export)
+    assert main([*export, "--replace"]) == 0
+    capsys.readouterr()
+    runs_as_checkpoints = [*export[:2], "--name", "one", "--out", str(run.parent), "--replace"]
+    assert "no checkpoint of this kit" in error_of(capsys, runs_as_checkpoints) and (run / "best.safetensors").is_file()
+    in_a_checkpoint = [*flags[:-1], str(folder)]
+    assert "holds a checkpoint, which a run would damage" in error_of(capsys, ["train", "reptile", *in_a_checkpoint])
     capsys.readouterr()
     assert main(["evaluate", str(folder.parent / "trained"), *QUICK, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["checkpoint"] == "trained"
@@ -141,6 +150,10 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
         (["export", "nowhere", "--name", "x", "--settings", "5way:inner_lr=1"], "written as 5way-1shot:inner_lr=0.01,inner_steps=10"),
         (["train", "reptile", "--dataset", "omniglot_vinyals", "--rotations", "True"], "are rotated already"),
         (["export", "nowhere", "--name", "x"], "holds no best.safetensors"),
+        (["export", "nowhere", "--name", "."], "no dot first, not '.'"),
+        (["export", "nowhere", "--name", ""], "no dot first, not ''"),
+        (["export", "nowhere", "--name", "../tiny", "--replace"], "no dot first, not '../tiny'"),
+        (["export", "nowhere", "--name", "reptile-omniglot"], "holds a checkpoint already; add --replace"),
     ],
 )
 def test_what_a_person_can_mend_is_one_line(folder, capsys, arguments, complaint):
@@ -231,6 +244,26 @@ def test_a_set_without_a_val_split_is_told_before_a_folder_is_made(capsys, tmp_p
     monkeypatch.setattr("fewshot_kit.data.datasets.dataset_splits", lambda name: ("train", "test"))
     assert "'omniglot' has no val split" in error_of(capsys, ["train", "reptile", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_terminal_that_knows_only_ascii_loses_nothing(folder, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONIOENCODING": "ascii"}
+    program = [sys.executable, "-m", "fewshot_kit"]
+    measure = [*program, "evaluate", str(folder), *QUICK, "--json", str(tmp_path / "result.json"), "--record"]
+    done = subprocess.run(measure, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "\\xb1" in done.stdout and "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["n_episodes"] == 8
+    steps = ["--outer-steps", "1", "--evaluation-episodes", "2", "--width", "8", "--train-inner-steps", "2", "--train-way", "3"]
+    flags = [*steps, "--dataset", "characters_by_alphabet", "--device", "cpu", "--out", str(tmp_path / "run")]
+    done = subprocess.run([*program, "train", "reptile", *flags], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "validation at step 1:" in done.stdout and (tmp_path / "run" / "result.json").is_file()
+
+
+def test_a_measurement_that_cannot_be_recorded_is_told_all_the_same(folder, capsys, monkeypatch):
+    (folder.parent / ".tiny.lock").mkdir()  # what cannot be locked
+    assert main(["evaluate", "tiny", *QUICK, "--record", "--json", "-"]) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["n_episodes"] == 8 and "error: " in printed.err and "Traceback" not in printed.err
 
 
 WATCH = """

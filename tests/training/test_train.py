@@ -20,6 +20,7 @@ import torch
 from synthetic import CONFIG, NETWORK, noisy_images, same_state, train_on
 
 from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.data.locks import InUseError
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.evaluate import evaluate
@@ -450,3 +451,88 @@ def test_a_missing_gpu_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"'cuda' was asked for, but torch sees no CUDA GPU here; use device='cpu'"):
         begin(tmp_path / "run", device="cuda")
     assert not (tmp_path / "run").exists()
+
+
+# --- folders that hold something, and others that write them ---
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+IN_THE_WAY = {
+    "a file": ("file", "is there and no folder"),
+    "something of another project": ({"config.json": '{"name": "theirs"}'}, r"is not empty: it holds config.json"),
+    "a log of another project": ({"log.jsonl": "{}\n"}, r"is not empty: it holds log.jsonl"),
+    "a thesis": ({"thesis.tex": "x", "config.json": "{"}, r"is not empty: it holds config.json, thesis.tex"),
+    "a run without its state": ("last.safetensors", r"holds a run whose last.safetensors is gone: put it back"),
+    "a run without its settings": ("config.json", r"holds a run whose config.json is gone: put it back"),
+    "a checkpoint": ("checkpoint", "holds a checkpoint, which a run would damage"),
+}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_a_run_begins_only_in_a_folder_that_is_new_or_empty(tmp_path, uninterrupted, what, resume):
+    content, message = IN_THE_WAY[what]
+    folder = tmp_path / "run"
+    if isinstance(content, dict):
+        folder.mkdir()
+        for name, text in content.items():
+            (folder / name).write_text(text)
+    elif content == "file":
+        folder.write_text("x")
+    elif content == "checkpoint":
+        export_run(uninterrupted, "run", out=tmp_path)
+    else:
+        shutil.copytree(uninterrupted, folder)
+        (folder / content).unlink()
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=f"{message}.*choose (a|another) folder"):
+        begin(folder, resume=resume)
+    assert contents(tmp_path) == before
+
+
+def test_a_run_killed_in_its_first_validation_is_begun_anew_only_as_it_was(tmp_path, uninterrupted):
+    run = begin(tmp_path / "run")
+    shutil.copy(uninterrupted / BEST, run.folder / BEST)
+    with pytest.raises(FileExistsError, match=r"whose last.safetensors is gone"):
+        begin(run.folder)
+    with pytest.raises(FileExistsError, match="begun with another seed; resume with the same settings"):
+        begin(run.folder, resume=True, seed=1)
+    assert_same_run(run_to_the_end(run.folder, resume=True).folder, uninterrupted)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_processes_do_not_train_in_one_folder(tmp_path, uninterrupted, resume):
+    with start_process(tmp_path / "run", until_step=5) as process:
+        with pytest.raises((InUseError, FileExistsError), match=rf"pid {process.pid}\)|holds a run already"):
+            begin(tmp_path / "run", resume=resume)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    assert_same_run(run_to_the_end(tmp_path / "run", resume=True).folder, uninterrupted, left_overs=True)
+
+
+def test_of_two_that_open_a_run_at_once_one_trains(tmp_path, uninterrupted):
+    first, second = begin(tmp_path / "run", seed=7), begin(tmp_path / "run")
+    with pytest.raises(InUseError, match=r"another process has written to .* since the run was opened"):
+        train(first)
+    assert train(second)
+    assert_same_run(second.folder, uninterrupted)
+    late = begin(tmp_path / "run", resume=True)
+    late.save()
+    with pytest.raises(InUseError, match="open it again with --resume"):
+        train(second)
+
+
+def test_a_run_that_came_meanwhile_is_not_written_over(tmp_path, uninterrupted, monkeypatch):
+    original = Run.__init__
+
+    def slow(self, folder, learner, config):
+        original(self, folder, learner, config)
+        shutil.copytree(uninterrupted, folder)
+
+    monkeypatch.setattr(Run, "__init__", slow)
+    with pytest.raises(InUseError, match=r"another process has begun a run in .* meanwhile"):
+        begin(tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(uninterrupted)

@@ -83,14 +83,15 @@ def read_zip_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, what: str) 
     packed.compress_type, packed.file_size, packed.CRC = zipfile.ZIP_STORED, entry.compress_size, None
     with reading(what):
         with archive.open(packed) as file:
-            content = _unpacked(entry, file.read(MAX_ENTRY_BYTES + 1), entry.file_size + 1)
+            content = _unpacked(entry, file.read(MAX_ENTRY_BYTES + 1), what)
         if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
             raise ValueError(f"its {entry.file_size:,} bytes are not those of its checksum")
         return content
 
 
-def _unpacked(entry: zipfile.ZipInfo, packed: bytes, most: int) -> bytes:
-    """Unpack at most so many bytes."""
+def _unpacked(entry: zipfile.ZipInfo, packed: bytes, what: str) -> bytes:
+    """Unpack an entry, no more than a byte further than it says that it is long."""
+    most = entry.file_size + 1
     if entry.compress_type == zipfile.ZIP_STORED:
         return packed
     if entry.compress_type == zipfile.ZIP_DEFLATED:
@@ -101,7 +102,7 @@ def _unpacked(entry: zipfile.ZipInfo, packed: bytes, most: int) -> bytes:
         has_end = bool(entry.flag_bits & 2)
         size = struct.pack("<Q", 2**64 - 1 if has_end else entry.file_size)
         return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY).decompress(packed[4:9] + size + packed[9:], most)
-    raise ArchiveError(f"{entry.filename!r} is packed by a method (number {entry.compress_type}) unknown to this kit; pack it again")
+    raise ArchiveError(f"{what} is packed by a method (number {entry.compress_type}) unknown to this kit; pack it again")
 
 
 # --- tar ---

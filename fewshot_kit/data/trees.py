@@ -81,28 +81,34 @@ def _folder_tree(root: Path) -> PictureTree:
     while inside or links:
         folder = inside.popleft() if inside else links.popleft()
         check_depth(str(root), folder)
-        status = os.stat(root / folder)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders.append(folder)
-        for entry in _entries(root, folder):
-            n_entries += 1
-            _check_effort(root, n_entries, deadline)
-            path = folder / entry.name
-            if is_visible(PurePosixPath(entry.name)) and entry.is_dir():
-                (links if entry.is_symlink() else inside).append(path)
-            elif is_picture(PurePosixPath(entry.name)):
-                pictures.append(path)
+        with _looking_at(root, folder):
+            status = os.stat(root / folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders.append(folder)
+            for entry in _entries(root / folder):
+                n_entries += 1
+                _check_effort(root, n_entries, deadline)
+                name = PurePosixPath(entry.name)
+                if is_visible(name) and entry.is_dir():
+                    (links if entry.is_symlink() else inside).append(folder / name)
+                elif is_picture(name):
+                    pictures.append(folder / name)
     return PictureTree(str(root), tuple(folders), tuple(pictures), lambda picture: root / picture)
 
 
-def _entries(root: Path, folder: PurePosixPath) -> list[os.DirEntry]:
+@contextmanager
+def _looking_at(root: Path, folder: PurePosixPath) -> Iterator[None]:
     try:
-        with os.scandir(root / folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        yield
     except OSError as error:
         raise ArchiveError(f"folder {str(folder)!r} of {root} cannot be read ({error.strerror}); allow it, or take it away") from error
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _check_effort(root: Path, n_entries: int, deadline: float) -> None:

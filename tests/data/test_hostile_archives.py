@@ -31,7 +31,7 @@ def refusal(path: Path) -> str:
     with pytest.raises(ArchiveError) as caught:
         load(path)
     assert time.monotonic() - begin < 5
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 900_000  # kilobytes
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 450_000  # kilobytes
     assert path.name in str(caught.value)
     return str(caught.value)
 
@@ -88,12 +88,12 @@ def test_every_way_of_packing_gives_the_same_pictures(tmp_path):
 def test_an_entry_that_is_longer_than_it_says_is_read_no_further(tmp_path, method, told):
     path = write_zip(tmp_path / "bomb.zip", PETS, METHODS[method])
     with zipfile.ZipFile(path, "a", METHODS[method]) as archive, archive.open("dogs/bomb.png", "w", force_zip64=True) as file:
-        for _ in range(900):
+        for _ in range(200):
             file.write(bytes(1_000_000))
     content = path.read_bytes()
     at = content.rindex(b"PK\x01\x02")
     real = content[at + 24 : at + 28]
-    assert real == struct.pack("<I", 900_000_000)
+    assert real == struct.pack("<I", 200_000_000)
     path.write_bytes(content[: at + 24] + struct.pack("<I", told) + content[at + 28 :])
     assert "dogs/bomb.png, is cut short or damaged" in refusal(path)
 
@@ -107,11 +107,11 @@ def test_an_entry_that_says_it_is_huge_is_refused(tmp_path, method):
     assert f"more than the {MAX_ENTRY_BYTES:,} that one may have" in refusal(path)
 
 
-@pytest.mark.parametrize("name", ["\0cats/a.png", "cats\0/a.png", ""])
-def test_a_name_with_a_zero_or_without_a_letter_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["\0cats/a.png", "cats\0/a.png"])
+def test_a_name_with_a_zero_is_refused(tmp_path, name):
     path = write_zip(tmp_path / "pets.zip", PETS | {"xxxx/yyyyyy"[: len(name)]: png(1)})
     content = path.read_bytes()
-    path.write_bytes(content.replace(b"xxxx/yyyyyy"[: len(name)], name.encode()) if name else content)
+    path.write_bytes(content.replace(b"xxxx/yyyyyy"[: len(name)], name.encode()))
     assert "a name that no file has" in refusal(path)
 
 
@@ -150,30 +150,28 @@ def test_a_member_of_less_than_nothing_is_refused(tmp_path, size):
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
 @pytest.mark.parametrize("size", [3_000_000_000, -512])
 def test_a_header_of_gigabytes_is_refused(tmp_path, kind, size):
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     parts = [packer.compress(raw_header("x", size, kind))]
-    parts += [packer.compress(bytes(10_000_000)) for _ in range(100)]  # one gigabyte is there
+    parts += [packer.compress(bytes(10_000_000)) for _ in range(35)]  # more than may be read at once is there
     (tmp_path / "pets.tar.gz").write_bytes(b"".join(parts) + packer.flush())
     refusal(tmp_path / "pets.tar.gz")
 
 
 def test_a_member_of_gigabytes_is_refused(tmp_path):
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    parts = [packer.compress(raw_header("cats/a.png", 600_000_000))]
-    parts += [packer.compress(bytes(10_000_000)) for _ in range(60)]
+    parts = [packer.compress(raw_header("cats/a.png", 310_000_000))]
+    parts += [packer.compress(bytes(10_000_000)) for _ in range(31)]
     ends = b"".join(raw_header(name, 0) for name in ("cats/b.png", "dogs/a.png"))
     (tmp_path / "pets.tar.gz").write_bytes(b"".join(parts) + packer.compress(ends + bytes(10_240)) + packer.flush())
-    assert f"has 600,000,000 bytes, more than the {MAX_ENTRY_BYTES:,}" in refusal(tmp_path / "pets.tar.gz")
+    assert f"has 310,000,000 bytes, more than the {MAX_ENTRY_BYTES:,}" in refusal(tmp_path / "pets.tar.gz")
 
 
 @pytest.mark.parametrize("name", TARS)
-@pytest.mark.parametrize("kept", [3, 7, 30, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("kept", [3, 7, 30, 0.35, 0.5])
 def test_a_tar_cut_short_is_the_kits_error(tmp_path, name, kept):
     path = write_tar(tmp_path / name, MEMBERS * 20, TARS[name])
     content = path.read_bytes()
-    path.write_bytes(
-        content[: kept if isinstance(kept, int) else int(kept * 20 * 1024) if name == "pets.tar" else int(kept * len(content))]
-    )
+    path.write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
     refusal(path)
 
 

@@ -22,7 +22,7 @@ from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint, s
 
 TRAINING = {"dataset": "noisy", "seed": 0}
 RESULT = {
-    **dict.fromkeys(("accuracy", "loss"), {"mean": 0.5, "half_width": None}),
+    **{name: {"mean": 0.5, "half_width": None} for name in ("accuracy", "loss")},
     **dict.fromkeys(("n_episodes", "n_way", "n_shot", "n_query", "seed"), 1),
     **{"dataset": "noisy", "split": "test", "transductive": False, "settings": {}},
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fewshot_kit.data import bundled, digits, omniglot, photographs, quickdraw
 from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.data.opening import expanded
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.sources import RemoteFile
 
@@ -82,7 +83,7 @@ class _DataSet:
 
 def _lookup(name: str) -> _DataSet:
     if name.startswith("folder:"):
-        path = Path(name.removeprefix("folder:")).expanduser()
+        path = expanded(name.removeprefix("folder:"))
         return _DataSet(("test",), partial(bundled.load_folder, path), path.exists)
     if name not in _DATASETS:
         close = difflib.get_close_matches(name, _DATASETS, n=1, cutoff=0.4)

@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from fewshot_kit.data.archives import PictureTree
 from fewshot_kit.data.cache import cached
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.images import Ink, preprocess, read_image
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.data.sources import PictureTree, open_tree, pictures_by_class
+from fewshot_kit.data.trees import open_tree, pictures_by_class
+
+MAX_BYTES = 16_000_000_000  # of decoded pictures
 
 Classes = Mapping[str, Sequence[PurePosixPath]]  # the pictures of each class, in order
 
@@ -20,6 +23,7 @@ Classes = Mapping[str, Sequence[PurePosixPath]]  # the pictures of each class, i
 def decode_pictures(tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True) -> ClassImages:
     """Decode these pictures of a folder or archive; one that cannot be read is an ImageError that names it."""
     position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
+    _check_room(tree.origin, len(position), preprocessing)
     images = torch.empty(len(position), preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
     wanted = [picture for picture in tree.pictures if picture in position]  # in the order in which they are read fastest
     for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=not progress):
@@ -29,6 +33,12 @@ def decode_pictures(tree: PictureTree, classes: Classes, ink: Ink, preprocessing
     return ClassImages(Path(tree.origin).name, "all", images, counts, tuple(classes), preprocessing)
 
 
+def _check_room(origin: str, n: int, preprocessing: Preprocessing) -> None:
+    n_bytes = n * preprocessing.channels * preprocessing.size**2
+    if n_bytes > MAX_BYTES:
+        raise ValueError(f"the {n:,} pictures of {origin} would take {n_bytes:,} bytes of memory; choose fewer, or a smaller size")
+
+
 def kept_images(name: str, paths: Sequence[Path], preprocessing: Preprocessing, build: Callable[[], ClassImages]) -> ClassImages:
     """Return what `build` decodes from these files, from the cache if it is there; `name` tells apart what is made of the same files."""
 
@@ -36,7 +46,7 @@ def kept_images(name: str, paths: Sequence[Path], preprocessing: Preprocessing, 
         built = build()
         return {"images": built.images.numpy(), "counts": np.array(built.counts), "class_names": np.array(built.class_names)}
 
-    kept = cached(name, paths, preprocessing.form, arrays)
+    kept = cached(name, paths, preprocessing.form, ("images", "counts", "class_names"), arrays)
     counts, names = tuple(kept["counts"].tolist()), tuple(kept["class_names"].tolist())
     return ClassImages(name, "all", torch.from_numpy(kept["images"]), counts, names, preprocessing)
 

@@ -19,12 +19,14 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from fewshot_kit.data.opening import open_regular
 from fewshot_kit.data.preprocessing import Preprocessing
 
 Ink = Literal["dark", "light", "auto"]
 Source = str | Path | bytes | memoryview | BinaryIO  # an upload box hands over a memoryview
 
 MAX_PIXELS = 50_000_000  # a phone's 48 megapixels still pass
+MAX_SIDE = 20_000  # a strip of one pixel by millions is decoded row by row, which takes minutes
 # Named one by one: Pillow knows formats that start other programs (EPS), and nobody's drawing is in them.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 _MID_GRAY = 127.5
@@ -80,7 +82,7 @@ def _name_of(source: Source) -> str:
 
 def _as_stream(source: Source) -> BinaryIO:
     if isinstance(source, str | Path):
-        return Path(source).open("rb")
+        return open_regular(Path(source))
     return BytesIO(source if isinstance(source, bytes | memoryview) else source.read())
 
 
@@ -115,6 +117,8 @@ def _decode(stream: BinaryIO, name: str) -> np.ndarray:
             width, height = picture.size
             if width * height > MAX_PIXELS:  # known from the header: nothing is decoded yet
                 raise ImageError(f"{name} says that it is {width} x {height}, {too_large}")
+            if max(width, height) > MAX_SIDE:
+                raise ImageError(f"{name} says that it is {width} x {height}, but a side may have {MAX_SIDE:,} pixels; scale it first")
             ImageOps.exif_transpose(picture, in_place=True)
             return _to_array(picture, name)
     except ImageError:

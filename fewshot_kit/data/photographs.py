@@ -9,7 +9,6 @@ A photograph on its side is no class of its own: it is not rotated in training.
 """
 
 import json
-import tarfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -17,11 +16,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
+from fewshot_kit.data.archives import ArchiveError, PictureTree, opened_tar, read_tar_entry, reading
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.decoding import Classes, decode_pictures, kept_images
 from fewshot_kit.data.images import preprocess
+from fewshot_kit.data.opening import open_regular
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.data.sources import ArchiveError, PictureTree, RemoteFile, cache_folder, find_file, open_tree, pictures_by_class, reading
+from fewshot_kit.data.sources import RemoteFile, cache_folder, find_file
+from fewshot_kit.data.trees import open_tree, pictures_by_class
 
 _SPLITS = Path(__file__).parent / "splits"
 _OFFICIAL_SPLITS = ("train", "val", "test")
@@ -86,14 +88,14 @@ def _from_binary(path: Path, names: Sequence[str], preprocessing: Preprocessing)
 
 def _read_binary(path: Path) -> tuple[list[str], np.ndarray]:
     """Return the names of the fine labels, and all records `(n, 3074)` of uint8."""
-    with reading(str(path)), tarfile.open(path, "r:gz") as archive:
+    with reading(str(path)), open_regular(path) as file, opened_tar(file, str(path)) as archive:
         members = {PurePosixPath(member.name).name: member for member in archive if member.isfile()}
         wanted = ("fine_label_names.txt", "train.bin", "test.bin")
         if missing := [name for name in wanted if name not in members]:
             raise ArchiveError(f"{path} has no {missing[0]}; delete it and load again")
         if max(members[name].size for name in wanted) > _MAX_MEMBER_BYTES:
             raise ArchiveError(f"{path} unpacks to more than CIFAR-100 has; delete it and load again")
-        text, *contents = (archive.extractfile(members[name]).read() for name in wanted)
+        text, *contents = (read_tar_entry(archive, members[name], f"{path}, entry {name},") for name in wanted)
         # A cut file would shift every record after it: refused rather than read up to there.
         parts = [np.frombuffer(content, dtype=np.uint8).reshape(-1, _RECORD) for content in contents]
         return text.decode("ascii").split(), np.concatenate(parts)

@@ -1,6 +1,9 @@
 """What a network expects of a picture; saved beside its weights."""
 
+import math
 from dataclasses import dataclass
+
+MAX_SIZE = 1024  # pixels
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,15 @@ class Preprocessing:
     std: tuple[float, ...] = ()
 
     def __post_init__(self):
-        if not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"size must be a whole number of pixels from 1 up, but is {self.size!r}")
+        if type(self.size) is not int or not 1 <= self.size <= MAX_SIZE:
+            raise ValueError(f"size must be a whole number of pixels from 1 to {MAX_SIZE}, but is {self.size!r}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (ink pictures) or 3 (photographs), but is {self.channels!r}")
         if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels):
             raise ValueError(f"mean and std need one number for each of {self.channels} channel(s), or none; not {self.mean}, {self.std}")
-        if any(not value > 0 for value in self.std):
-            raise ValueError(f"std must be above 0, not {self.std}")
+        numbers = (*self.mean, *self.std)
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers) or any(value <= 0 for value in self.std):
+            raise ValueError(f"mean must have finite numbers and std finite ones above 0, not {self.mean}, {self.std}")
 
     @property
     def form(self) -> tuple[int, int]:

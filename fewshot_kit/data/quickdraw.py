@@ -23,12 +23,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fewshot_kit.data.archives import read_zip_entry, reading
 from fewshot_kit.data.cache import cached
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.files import written_whole
 from fewshot_kit.data.images import preprocess
+from fewshot_kit.data.opening import open_regular
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.data.sources import cache_folder, data_folder, reading, root_cause
+from fewshot_kit.data.sources import cache_folder, data_folder, root_cause
 from fewshot_kit.data.strokes import Drawing, rasterise, read_drawings
 
 SPLITS = Path(__file__).parent / "splits" / "quickdraw.json"
@@ -94,7 +96,7 @@ def load_pictures(
         return {"images": torch.cat(pictures).numpy(), "counts": np.array([len(of_category) for of_category in pictures])}
 
     paths = sorted({file.path for file in files})
-    arrays = cached("quickdraw", paths, (*preprocessing.form, tuple(names), samples_per_class), build)
+    arrays = cached("quickdraw", paths, (*preprocessing.form, tuple(names), samples_per_class), ("images", "counts"), build)
     return torch.from_numpy(arrays["images"]), tuple(arrays["counts"].tolist())
 
 
@@ -126,13 +128,15 @@ def _drawings(file: CategoryFile, limit: int | None) -> Iterator[Drawing]:
 
 
 def _read_entry(file: CategoryFile) -> bytes:
-    with reading(f"{file.path}, entry {file.entry},"), ZipFile(file.path) as archive:
-        return archive.read(file.entry)
+    what = f"{file.path}, entry {file.entry},"
+    with reading(what), open_regular(file.path) as opened, ZipFile(opened) as archive:
+        return read_zip_entry(archive, archive.getinfo(file.entry), what)
 
 
 def _bitmaps(path: Path) -> np.ndarray:
     """Open an official file of pictures, `(n, 28, 28)`; they are read from it only when used."""
     try:
+        open_regular(path).close()  # numpy maps a file by its name alone
         bitmaps = np.load(path, mmap_mode="r", allow_pickle=False)
         if bitmaps.dtype != np.uint8 or bitmaps.shape[1:] != (BITMAP_SIZE**2,):
             raise ValueError(f"it holds {bitmaps.dtype} {bitmaps.shape}, not uint8 (n, {BITMAP_SIZE**2})")
@@ -175,7 +179,7 @@ def _files_in(folder: Path, names: Sequence[str], samples_per_class: int | None)
 
 
 def _entries(path: Path) -> frozenset[str]:
-    with reading(str(path)), ZipFile(path) as archive:
+    with reading(str(path)), open_regular(path) as file, ZipFile(file) as archive:
         return frozenset(archive.namelist())
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from skimage.draw import disk, line
 
+from fewshot_kit.data.opening import open_regular
+
 logger = logging.getLogger(__name__)
 
 Strokes = tuple[np.ndarray, ...]  # one (2, n) array a stroke: x to the right, y down
@@ -62,7 +64,7 @@ def read_drawings(source: Path | bytes | Iterable[bytes], limit: int | None = No
 
 def _lines(source: Path | bytes | Iterable[bytes]) -> AbstractContextManager[Iterable[bytes]]:
     if isinstance(source, Path):
-        return source.open("rb")
+        return open_regular(source)
     return nullcontext(BytesIO(source) if isinstance(source, bytes) else source)
 
 

@@ -2,15 +2,15 @@
 
 from contextlib import suppress
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from fewshot_kit.data.datasets import has_photographs
 from fewshot_kit.data.images import read_image
+from fewshot_kit.data.opening import expanded
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.data.sources import open_tree, pictures_by_class
+from fewshot_kit.data.trees import open_tree, pictures_by_class
 from fewshot_kit.demo.request import FOLDER
 from fewshot_kit.networks.configs import network_config
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, list_checkpoints, read_config
@@ -37,7 +37,7 @@ def are_photographs(dataset: str) -> bool:
     """Say whether a data set is of photographs; of a person's own folder, a few pictures are looked at."""
     if not dataset.startswith(FOLDER):
         return has_photographs(dataset)
-    with open_tree(Path(dataset.removeprefix(FOLDER)).expanduser()) as tree:
+    with open_tree(expanded(dataset.removeprefix(FOLDER))) as tree:
         classes = pictures_by_class(tree).values()
         chosen = [picture for pictures in zip_longest(*classes) for picture in pictures if picture is not None][:LOOKED_AT]
         shares = [coloured_share(read_image(tree.read(picture), name=str(picture))) for picture in chosen]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from fewshot_kit.data.preprocessing import Preprocessing
 
 NORMS = ("group", "batch", "running", "none")
+MAX_WIDTH = 1024  # some 28 million weights
+MAX_VALUES = 2**25  # of one picture behind the first convolution: 134 MB
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,25 @@ class Conv4Config:
     def __post_init__(self):
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {self.norm!r}")
-        if self.stride not in (1, 2):
-            raise ValueError(f"stride must be 2 (strided convolutions) or 1 (max pooling), not {self.stride}")
-        if self.width < 8 or self.width % 8:
-            raise ValueError(f"width must be a multiple of 8 (the groups of group norm), not {self.width}")
+        if type(self.stride) is not int or self.stride not in (1, 2):
+            raise ValueError(f"stride must be 2 (strided convolutions) or 1 (max pooling), not {self.stride!r}")
+        if type(self.width) is not int or self.width % 8 or not 8 <= self.width <= MAX_WIDTH:
+            raise ValueError(f"width must be a multiple of 8 (the groups of group norm) from 8 to {MAX_WIDTH}, not {self.width!r}")
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
         _ = self.preprocessing  # which checks the rest
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Raise ValueError where pooling would leave nothing of a picture, or the first block would need too much memory."""
+        if self.stride == 1 and self.size < 16:
+            raise ValueError(f"size must be at least 16 with stride 1 (four times, pooling halves it), not {self.size}; or take stride 2")
+        n_values = self.width * (self.size // self.stride) ** 2
+        if n_values > MAX_VALUES:
+            raise ValueError(
+                f"width {self.width} at size {self.size} and stride {self.stride} needs {n_values:,} values a picture and block, more than "
+                f"the {MAX_VALUES:,} allowed; take a smaller width or size"
+            )
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -1,10 +1,11 @@
 """What lies in a checkpoint's folder, `pretrained/<name>/`: its files, its config.json, its name. No torch is needed to read them."""
 
 import glob
-import json
 import math
 import re
 from pathlib import Path
+
+from fewshot_kit.training.schema import SchemaError, check_checkpoint, read_json
 
 FORMAT_VERSION = 2
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
@@ -90,11 +91,11 @@ def read_config(folder: Path) -> dict:
     """Read a checkpoint's config.json; a CheckpointError names what is wrong with it."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from error
-    version = config.get("format_version") if isinstance(config, dict) else None
-    if not isinstance(version, int):
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} {error}; fetch the checkpoint again") from error
+    version = config.get("format_version")
+    if type(version) is not int:
         raise CheckpointError(f"{path} has no format_version: it is not a checkpoint of this kit; choose another folder")
     if version > FORMAT_VERSION:
         raise CheckpointError(f"{path} has format_version {version}, but this kit reads up to {FORMAT_VERSION}; upgrade fewshot_kit")
@@ -102,19 +103,11 @@ def read_config(folder: Path) -> dict:
         raise CheckpointError(
             f"{path} has format_version {version}, of an earlier version of this kit, whose weights had other names; fetch it again"
         )
-    missing = {"learner", "hyper_parameters", "training", "sha256", "results"} - config.keys()
-    if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; fetch the checkpoint again")
-    if not all(map(_is_setting, config.get("settings", []))):
-        raise CheckpointError(f"settings of {path} must each have n_way, n_shot and values, numbers by name; fetch the checkpoint again")
+    try:
+        check_checkpoint(config)
+    except SchemaError as error:
+        raise CheckpointError(f"{path} {error}; fetch the checkpoint again, or upgrade fewshot_kit") from error
     return config
-
-
-def _is_setting(row: object) -> bool:
-    if not isinstance(row, dict) or not isinstance(row.get("values"), dict):
-        return False
-    counts, values = (row.get("n_way"), row.get("n_shot")), row["values"].values()
-    return all(type(n) is int and n > 0 for n in counts) and all(isinstance(value, int | float) for value in values)
 
 
 def settings_for(config: dict, n_way: int, n_shot: int) -> tuple[dict[str, float], str]:

@@ -220,5 +220,9 @@ def _check_state(path: Path, state: dict, expected: dict) -> None:
     for name in sorted(expected.keys() & state.keys()):
         if state[name].shape != expected[name].shape:
             wrong.append(f"{name} has shape {tuple(state[name].shape)} in place of {tuple(expected[name].shape)}")
+        elif state[name].dtype != expected[name].dtype:
+            wrong.append(f"{name} has values of {state[name].dtype} in place of {expected[name].dtype}")
+        elif not state[name].isfinite().all():
+            wrong.append(f"{name} has values that are not finite")
     if wrong:
         raise CheckpointError(f"{path} does not fit its {CONFIG}: {', '.join(wrong)}; fetch the checkpoint again")

@@ -9,6 +9,7 @@ import numpy as np
 
 from fewshot_kit.results import Interval
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
+from fewshot_kit.training.schema import SchemaError, check_run, read_json
 from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT
 
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
@@ -113,8 +114,10 @@ def read_run(folder: str | Path) -> RunRecord:
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(f"{folder} holds no run: there is no {CONFIG}; give the folder of a run or of a checkpoint")
     settings = _read_json(folder / CONFIG)
-    if not (isinstance(settings.get("learner"), str) and isinstance(settings.get("training"), dict)):
-        raise ValueError(f"{folder / CONFIG} names no learner and training: it is no run of this kit; choose another folder")
+    try:
+        check_run(settings)
+    except SchemaError as error:
+        raise ValueError(f"{folder / CONFIG} {error}; choose another folder") from error
     results, problems = _read_results(folder, settings)
     rows = tuple(read_log(folder / LOG))
     return RunRecord(folder.resolve().name, folder, settings["learner"], settings, rows, tuple(results), tuple(problems))
@@ -139,12 +142,9 @@ def _read_results(folder: Path, settings: dict) -> tuple[list[dict], list[str]]:
 
 def _read_json(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); mend it or take it away") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object; mend it or take it away")
-    return content
+        return read_json(path)
+    except SchemaError as error:
+        raise ValueError(f"{path} {error}; mend it or take it away") from error
 
 
 def read_log(path: Path) -> list[dict]:

@@ -18,14 +18,14 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_kit.data import digits, sources
+from fewshot_kit.data import archives, digits
+from fewshot_kit.data.archives import ArchiveError
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import dataset_names, is_available, load_dataset, rotates_in_training
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.images import ImageError
 from fewshot_kit.data.omniglot import OMNIGLOT_VAL_ALPHABETS
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.data.sources import ArchiveError
 from fewshot_kit.data.task_source import TaskSource
 
 DATA = Path(os.environ.get("FEWSHOT_DATA") or "no data folder")
@@ -386,14 +386,14 @@ def test_links_in_a_zip_are_refused(tmp_path):
 @pytest.mark.parametrize("limit", ["MAX_ARCHIVE_BYTES", "MAX_ARCHIVE_ENTRIES"])
 def test_too_large_archives_are_refused(limit, where, tmp_path, monkeypatch):
     path = WRITERS[where](tmp_path / where, TWO_CLASSES)
-    monkeypatch.setattr(sources, limit, 2)
+    monkeypatch.setattr(archives, limit, 2)
     with pytest.raises(ArchiveError, match=f"{where} .*more than 2 "):
         load(f"folder:{path}")
 
 
 def test_a_tar_that_promises_too_much_is_refused_before_it_is_unpacked(tmp_path):
     member = tarfile.TarInfo("cats/huge.png")
-    member.size = sources.MAX_ARCHIVE_BYTES + 1
+    member.size = archives.MAX_ARCHIVE_BYTES + 1
     (tmp_path / "huge.tar.gz").write_bytes(gzip.compress(member.tobuf() + b"\0" * 4096))
     with pytest.raises(ArchiveError, match="unpacks to more than"):
         load(f"folder:{tmp_path}/huge.tar.gz")
@@ -474,6 +474,17 @@ def test_a_damaged_mnist_file_is_named(tmp_path, monkeypatch):
         load("mnist")
 
 
+@pytest.mark.parametrize(("labels", "message"), [(bytes(range(9)), "10 pictures and .* 9 labels"), (b"\0" * 10, r"the labels \[0\], not")])
+def test_mnist_labels_that_do_not_fit_are_an_error(tmp_path, monkeypatch, labels, message):
+    monkeypatch.setenv("FEWSHOT_DATA", str(tmp_path))
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
+    write_mnist(tmp_path / "mnist")
+    packed = gzip.compress(struct.pack(">2I", 0x801, len(labels)) + labels)
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(packed)
+    with pytest.raises(ValueError, match=message):
+        load("mnist")
+
+
 # --- the cache of decoded pictures ---
 
 
@@ -514,6 +525,38 @@ def test_a_changed_file_is_decoded_again(small_mnist):
     os.utime(images, ns=(1, 1))
     load("mnist")
     assert len(list(small_mnist.iterdir())) == 2
+
+
+def test_a_file_of_the_same_name_size_and_time_in_another_folder_is_another(small_mnist, tmp_path, monkeypatch):
+    name = "mnist/t10k-images-idx3-ubyte.gz"
+    write_mnist(tmp_path / "other" / "mnist")
+    first, second = (tmp_path / folder / name for folder in ("data", "other"))
+    pixels = bytearray(gzip.decompress(second.read_bytes()))
+    pixels[16:] = pixels[16:][::-1]
+    first.write_bytes(gzip.compress(gzip.decompress(first.read_bytes()), 0, mtime=0))  # not packed: of the same size
+    second.write_bytes(gzip.compress(bytes(pixels), 0, mtime=0))
+    for folder in ("data", "other"):
+        for path in (tmp_path / folder / "mnist").iterdir():
+            os.utime(path, ns=(1, 1))
+    before = load("mnist").images
+    monkeypatch.setenv("FEWSHOT_DATA", str(tmp_path / "other"))
+    assert first.stat().st_size == second.stat().st_size and not torch.equal(load("mnist").images, before)
+    first.write_bytes(second.read_bytes())  # and a small file that was changed within a tick of the clock is another too
+    os.utime(first, ns=(1, 1))
+    monkeypatch.setenv("FEWSHOT_DATA", str(tmp_path / "data"))
+    assert not torch.equal(load("mnist").images, before)
+
+
+@pytest.mark.parametrize("key", ["images", "counts", "class_names"])
+def test_a_cache_file_that_lacks_an_array_is_rebuilt(small_mnist, key):
+    expected = load("mnist")
+    (cache,) = small_mnist.iterdir()
+    with np.load(cache, allow_pickle=False) as arrays:
+        rest = {name: arrays[name] for name in arrays if name != key}
+    np.savez(cache, **rest)
+    assert torch.equal(load("mnist").images, expected.images)
+    with np.load(cache, allow_pickle=False) as arrays:
+        assert key in arrays
 
 
 def test_a_full_disk_costs_the_cache_and_nothing_else(small_mnist, monkeypatch, caplog):

@@ -220,6 +220,7 @@ BROKEN = {
     "bomb.png": (png_header(20_000, 20_000), r"bomb.png says that it has more than the 50,000,000 pixels"),
     "grey_zone.png": (png_header(10_000, 10_000), r"grey_zone.png says that it has more than the 50,000,000 pixels"),
     "large.png": (png_header(10_000, 6_000), r"large.png says that it is 10000 x 6000, more than the 50,000,000 pixels"),
+    "long.png": (png_header(1, 49_999_999), r"long.png says that it is 1 x 49999999, but a side may have 20,000 pixels"),
     "nan.tiff": (saved(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "TIFF"), "nan.tiff has pixels below zero or not finite"),
 }
 
@@ -278,8 +279,11 @@ def test_an_array_that_is_no_picture_is_an_error_that_says_so(image, message):
 
 
 def test_settings_are_checked():
-    for settings in ({"size": 0}, {"size": 28.0}, {"channels": 2}):
+    for settings in ({"size": 0}, {"size": 28.0}, {"size": True}, {"size": 1025}, {"size": 10**6}, {"channels": 2}):
         with pytest.raises(ValueError, match=next(iter(settings))):
+            Preprocessing(**settings)
+    for settings in ({"mean": (float("nan"),), "std": (1.0,)}, {"mean": (0.0,), "std": (float("inf"),)}, {"mean": ("0",), "std": (1.0,)}):
+        with pytest.raises(ValueError, match="finite"):
             Preprocessing(**settings)
     with pytest.raises(ValueError, match="'black'"):
         preprocess(F, Preprocessing(), "black")

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from fewshot_kit.data import decoding, photographs
+from fewshot_kit.data.archives import ArchiveError
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import dataset_splits, is_available, load_dataset
 from fewshot_kit.data.photographs import grocery_splits
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.data.sources import ArchiveError
 
 DATA = Path(os.environ.get("FEWSHOT_DATA") or "no data folder")
 GROCERY, CIFAR = DATA / photographs.GROCERY_PICTURES, DATA / photographs.CIFAR_PICTURES

@@ -127,8 +127,25 @@ def test_preprocessing_is_that_of_the_configuration():
         ("width", 0, "multiple of 8 .*, not 0"),
         ("mean", (0.5,), "one number for each of 1"),
         ("size", 0, "size must be a whole number"),
+        ("size", 10**6, "from 1 to 1024, but is 1000000"),
+        ("width", 4096, "from 8 to 1024, not 4096"),
+        ("width", 64.0, r"not 64\.0"),
+        ("stride", True, "not True"),
     ],
 )
 def test_impossible_configurations_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         Conv4Config(**{field: value})
+
+
+@pytest.mark.parametrize("sizes", [{"width": 1024, "size": 1024}, {"width": 64, "size": 1024, "stride": 1}])
+def test_a_network_that_needs_too_much_memory_is_refused(sizes):
+    with pytest.raises(ValueError, match="values a picture and block, more than the 33,554,432 allowed; take a smaller width or size"):
+        Conv4Config(**sizes)
+
+
+@pytest.mark.parametrize(("stride", "smallest"), [(1, 16), (2, 1)])
+def test_the_smallest_pictures_leave_features(stride, smallest):
+    assert Conv4(Conv4Config(width=8, size=smallest, stride=stride)).n_features == 8
+    with pytest.raises(ValueError, match="size must be"):
+        Conv4Config(width=8, size=smallest - 1, stride=stride)

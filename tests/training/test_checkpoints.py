@@ -21,6 +21,11 @@ from fewshot_kit.training.checkpoint_folder import PRETRAINED, RENAMED, Checkpoi
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint, sha256
 
 TRAINING = {"dataset": "noisy", "seed": 0}
+RESULT = {
+    **{name: {"mean": 0.5, "half_width": None} for name in ("accuracy", "loss")},
+    **dict.fromkeys(("n_episodes", "n_way", "n_shot", "n_query", "seed"), 1),
+    **{"dataset": "noisy", "split": "test", "transductive": False, "settings": {}},
+}
 
 
 def save(folder: Path, seed: int = 0, norm: str = "group") -> Path:
@@ -61,11 +66,11 @@ def refusal(name_or_folder) -> str:
 def test_what_is_saved_is_loaded_to_the_last_bit(tmp_path, norm):
     learner = tiny_reptile(norm)
     learner.accumulate_meta_grad(noisy_episodes(1, n_shot=3, n_query=0))  # so that statistics differ from the first ones
-    folder = save_checkpoint(tmp_path / "tiny", learner, training=TRAINING, results=[{"seed": 1}], card="# tiny ±\n")
+    folder = save_checkpoint(tmp_path / "tiny", learner, training=TRAINING, results=[RESULT], card="# tiny ±\n")
     loaded = load_checkpoint(folder)
     assert same_state(learner.state_dict(), loaded.learner.state_dict()) and loaded.learner.config == learner.config
     assert (loaded.name, loaded.folder, loaded.card) == ("tiny", folder, "# tiny ±\n")
-    assert loaded.config["training"] == TRAINING and loaded.config["results"] == [{"seed": 1}]
+    assert loaded.config["training"] == TRAINING and loaded.config["results"] == [RESULT]
     assert not loaded.learner.training
     episode = noisy_episodes(1)[0]
     answers = [who.adapt(episode.support)(episode.query.images) for who in (learner, loaded.learner)]
@@ -177,6 +182,22 @@ WRONG_WEIGHTS = {
         lambda state: state.update({"network.blocks.0.1.bias": torch.zeros(5)}),
         r"network.blocks.0.1.bias has shape (5,) in place of (8,)",
     ),
+    "not a number": (
+        lambda state: state["network.blocks.0.1.bias"].fill_(float("nan")),
+        "network.blocks.0.1.bias has values that are not finite",
+    ),
+    "infinite": (
+        lambda state: state["network.blocks.0.0.weight"][0].fill_(-float("inf")),
+        "blocks.0.0.weight has values that are not finite",
+    ),
+    "integers": (
+        lambda state: state.update({"network.blocks.0.1.bias": torch.zeros(8, dtype=torch.int64)}),
+        "network.blocks.0.1.bias has values of torch.int64 in place of torch.float32",
+    ),
+    "complex": (
+        lambda state: state.update({"network.blocks.0.1.bias": torch.zeros(8, dtype=torch.complex64)}),
+        "network.blocks.0.1.bias has values of torch.complex64 in place of torch.float32",
+    ),
 }
 
 
@@ -207,7 +228,7 @@ WRONG_CONFIGS = {
     "unknown hyper-parameter": ({"hyper_parameters": HYPER | {"magic": 1}}, "magic", "upgrade fewshot_kit"),
     "wrong hyper-parameter": ({"hyper_parameters": HYPER | {"inner_lr": -1}}, "finite number above 0, not -1", "fetch the checkpoint"),
     "no network": ({"hyper_parameters": {"inner_lr": 0.1}}, "'network' is missing", "fetch the checkpoint again"),
-    "no hyper-parameters": ({"hyper_parameters": [1]}, "cannot be read", "fetch the checkpoint again"),
+    "no hyper-parameters": ({"hyper_parameters": [1]}, "hyper_parameters = [1], but wants an object", "fetch the checkpoint again"),
 }
 
 

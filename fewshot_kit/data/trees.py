@@ -1,0 +1,161 @@
+"""Folders and archives of one sub-folder a class: what is in them, and which pictures are of which class."""
+
+import os
+import tarfile
+import time
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from fewshot_kit.data.archives import (
+    PICTURE_SUFFIXES,
+    ArchiveError,
+    PictureTree,
+    check_depth,
+    check_totals,
+    is_picture,
+    is_visible,
+    opened_tar,
+    reading,
+    tar_tree,
+    zip_tree,
+)
+from fewshot_kit.data.opening import open_regular
+
+MAX_SECONDS = 30  # of looking through a folder
+
+
+@contextmanager
+def open_tree(path: Path) -> Iterator[PictureTree]:
+    """List a folder, or a .zip, .tar or .tar.gz archive, by its content; an archive stays open meanwhile.
+
+    Raises ArchiveError where one is damaged, encrypted, too large, too deep, or has an entry which could reach outside it.
+    """
+    if path.is_dir():
+        yield _folder_tree(path)
+        return
+    with _opened(path) as file:
+        if zipfile.is_zipfile(file):
+            with reading(str(path)):
+                archive = zipfile.ZipFile(file)
+                tree = zip_tree(archive, str(path))
+        else:
+            archive = _as_tar(file, path)
+            tree = tar_tree(archive, str(path))
+        with archive:
+            yield tree
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open_regular(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist; give a folder with one sub-folder a class, or an archive of one") from error
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{path} cannot be opened ({error}); give a folder with one sub-folder a class, or an archive of one") from error
+
+
+def _as_tar(file: BinaryIO, path: Path) -> tarfile.TarFile:
+    try:
+        return opened_tar(file, str(path))
+    except ArchiveError:
+        raise
+    except tarfile.ReadError as error:
+        raise ArchiveError(f"{path} is neither a folder nor a readable .zip, .tar or .tar.gz archive; was it copied completely?") from error
+    except Exception as error:
+        raise ArchiveError(f"{path} is cut short or damaged ({error}); download or pack it again") from error
+
+
+# --- a folder ---
+
+
+def _folder_tree(root: Path) -> PictureTree:
+    """Look through a folder: first what is in it, then where its links lead, unless that was looked through before."""
+    folders, pictures = [], []
+    seen: set[tuple[int, int]] = set()
+    inside, links = deque([PurePosixPath(".")]), deque()
+    n_entries, deadline = 0, time.monotonic() + MAX_SECONDS
+    while inside or links:
+        folder = inside.popleft() if inside else links.popleft()
+        check_depth(str(root), folder)
+        with _looking_at(root, folder):
+            status = os.stat(root / folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders.append(folder)
+            for entry in _entries(root / folder):
+                n_entries += 1
+                _check_effort(root, n_entries, deadline)
+                name = PurePosixPath(entry.name)
+                if is_visible(name) and entry.is_dir():
+                    (links if entry.is_symlink() else inside).append(folder / name)
+                elif is_picture(name):
+                    pictures.append(folder / name)
+    return PictureTree(str(root), tuple(folders), tuple(pictures), lambda picture: root / picture)
+
+
+@contextmanager
+def _looking_at(root: Path, folder: PurePosixPath) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(f"folder {str(folder)!r} of {root} cannot be read ({error.strerror}); allow it, or take it away") from error
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _check_effort(root: Path, n_entries: int, deadline: float) -> None:
+    check_totals(str(root), n_entries, 0)
+    if time.monotonic() > deadline:
+        raise ArchiveError(f"looking through {root} takes more than {MAX_SECONDS} seconds; give a folder with nothing but the classes")
+
+
+# --- classes ---
+
+
+def pictures_by_class(tree: PictureTree) -> dict[str, tuple[PurePosixPath, ...]]:
+    """Group pictures by the folder that holds them, classes and pictures in order of their names.
+
+    Folders that wrap everything are looked through; below them, nested classes are named by their path ("Greek/alpha").
+    Pictures beside the class folders belong to none. Raises ValueError for an empty class folder or fewer than two classes.
+    """
+    by_folder: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for picture in tree.pictures:
+        by_folder.setdefault(picture.parent, []).append(picture)
+    folders = set(tree.folders) | {folder for holder in by_folder for folder in (holder, *holder.parents)}
+    folders.discard(PurePosixPath("."))
+    root = _look_through(folders)
+    classes = {str(folder.relative_to(root)): pictures for folder, pictures in by_folder.items() if root in folder.parents}
+    _check_classes(tree, root, folders, classes)
+    return {name: tuple(sorted(classes[name])) for name in sorted(classes)}
+
+
+def _look_through(folders: set[PurePosixPath]) -> PurePosixPath:
+    """Descend while there is just one folder and it has folders in it."""
+    root = PurePosixPath(".")
+    while True:
+        below = [folder for folder in folders if root in folder.parents]
+        tops = {folder.parts[len(root.parts)] for folder in below}
+        if len(tops) != 1 or len(below) == 1:
+            return root
+        root = root / tops.pop()
+
+
+def _check_classes(tree: PictureTree, root: PurePosixPath, folders: set[PurePosixPath], classes: dict[str, list]):
+    inner = {folder.parent for folder in folders}
+    leaves = {str(folder.relative_to(root)) for folder in folders - inner if root in folder.parents}
+    empty = sorted(leaves - set(classes))
+    if empty:
+        kinds = " ".join(sorted(PICTURE_SUFFIXES))
+        raise ValueError(f"class folder {empty[0]!r} of {tree.origin} has no picture ({kinds}); fill it or delete it")
+    if len(classes) < 2:
+        loose = len(tree.pictures) - sum(map(len, classes.values()))
+        found = f"{len(classes)} folder(s) with pictures ({', '.join(classes) or 'none'}) and {loose} picture(s) beside them"
+        raise ValueError(f"{tree.origin} needs one sub-folder a class and at least two of them, but has {found}")

@@ -28,7 +28,7 @@ class Preprocessing:
             raise ValueError(f"mean and std need one number for each of {self.channels} channel(s), or none; not {self.mean}, {self.std}")
         numbers = (*self.mean, *self.std)
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers) or any(value <= 0 for value in self.std):
-            raise ValueError(f"mean must have finite numbers and std finite ones above 0, not {self.mean}, {self.std}")
+            raise ValueError(f"mean must be a finite number a channel, and std one above 0, not {self.mean}, {self.std}")
 
     @property
     def form(self) -> tuple[int, int]:

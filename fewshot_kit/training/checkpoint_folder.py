@@ -58,7 +58,7 @@ def check_replaceable(folder: Path, replace: bool) -> None:
 def _is_checkpoint(folder: Path) -> bool:
     """Say whether it is a folder of one set of weights of this kit, be they damaged or of an earlier version."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_json(folder / CONFIG)
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and {"format_version", "learner", "sha256"} <= config.keys()

@@ -7,8 +7,6 @@ best.safetensors (the weights of the best validation) and, at the end, result.js
 import dataclasses
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +30,7 @@ from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
 from fewshot_kit.training.checkpoints import load_checkpoint, start_from, write_tensors
 from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.interrupts import interrupt_between_steps
 from fewshot_kit.training.run_folder import BEST, CONFIG, LAST, LOCK, LOG, RESULT, check_can_begin, differences, has_begun
 
 OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
@@ -232,7 +231,7 @@ def train(
     config = run.config
     losses: list[float] = []
     started = time.perf_counter() - run.seconds
-    with run.held(), _interrupt_between_steps() as interrupted, torch_threads(config.threads):
+    with run.held(), interrupt_between_steps() as interrupted, torch_threads(config.threads):
         while run.step < config.outer_steps and not distributed.any_of(interrupted(), run.learner.device):
             loss = run.outer_step()
             losses.append(loss)
@@ -281,23 +280,3 @@ def finish(run: Run, split: str = "val", n_episodes: int = 600, on_progress: OnP
     result = run.evaluate(split, n_episodes, on_progress)
     write_text(run.folder / RESULT, result.to_json() + "\n")
     return result
-
-
-@contextmanager
-def _interrupt_between_steps() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM end the loop after the step in progress; the same signal a second time ends the process at once."""
-    received = []
-
-    def note(signal_number, frame):
-        received.append(signal_number)
-        signal.signal(signal_number, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():  # a notebook panel: no signal comes here
-        yield lambda: False
-        return
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -267,9 +267,9 @@ def test_a_loaded_checkpoint_has_no_training_classes_and_says_so():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sigma": 0.0}, "sigma must be a finite number above 0"),
-        ({"sigma": math.nan}, "sigma must be a finite number above 0"),
-        ({"sigma": math.inf}, "sigma must be a finite number above 0"),
+        ({"sigma": 0.0}, "sigma must be a number from 1e-6 to 1e6"),
+        ({"sigma": math.nan}, "sigma must be a finite number"),
+        ({"sigma": math.inf}, "sigma must be a finite number"),
         ({"loss_version": 3}, "loss_version must be 1 or 2, not 3"),
         ({"n_representatives": 0}, "n_representatives must be at least 1"),
         ({"support_representatives": 0}, "support_representatives must be at least 1"),

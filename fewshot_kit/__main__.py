@@ -1,4 +1,4 @@
-"""The command line: python -m fewshot_kit train <learner> | evaluate <checkpoint> | export <run> | list.
+"""The command line: python -m fewshot_kit train <learner> | pretrain | evaluate <checkpoint> | export <run> | list.
 
 torch takes seconds to import, so it is imported only once a command's words are understood, and after a first word to the person.
 """
@@ -8,14 +8,16 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
-from fewshot_kit.learners.configs import CONFIGS, check_finite, config_name
+from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, check_finite, config_name
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
-from fewshot_kit.training.config import MeasureConfig, TrainConfig
+from fewshot_kit.networks.configs import KINDS
+from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
 
@@ -26,13 +28,15 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def train_command(learner_name: str, config_class: type) -> Callable[..., int]:
-    """Return the command that trains this learner, with its hyper-parameters as flags."""
-    from tyro.conf import OmitArgPrefixes
+def train_command(defaults: LearnerConfig, training_defaults: TrainConfig) -> Callable[..., int]:
+    """Return the command that trains this learner, with its hyper-parameters, and those of its network, as flags."""
+    from tyro.conf import AvoidSubcommands, OmitArgPrefixes
+
+    learner_name = config_name(defaults)
 
     def train_learner(
-        hyper_parameters: OmitArgPrefixes[config_class],
-        training: OmitArgPrefixes[TrainConfig],
+        hyper_parameters: AvoidSubcommands[OmitArgPrefixes[type(defaults)]] = defaults,
+        training: OmitArgPrefixes[TrainConfig] = training_defaults,
         out: Path | None = None,
         resume: bool = False,
     ) -> int:
@@ -49,6 +53,19 @@ def train_command(learner_name: str, config_class: type) -> Callable[..., int]:
     return train_learner
 
 
+def take_network(words: list[str], learner: LearnerConfig) -> tuple[LearnerConfig, list[str]]:
+    """Take `--network <kind>` out of the words of a command; return the learner's defaults with that network, and the other words."""
+    rest = list(words)
+    for position, word in enumerate(words):
+        if word == "--network" or word.startswith("--network="):
+            kind = word.partition("=")[2] or "".join(words[position + 1 : position + 2])
+            if kind not in KINDS:
+                raise ValueError(f"--network must be one of {', '.join(KINDS)}, not {kind!r}")
+            del rest[position : position + (1 if "=" in word else 2)]
+            return replace(learner, network=KINDS[kind]()), rest
+    return learner, rest
+
+
 def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: bool) -> int:
     """Train to the end or to Ctrl-C, say what is done meanwhile, and return the exit status."""
     say("loading PyTorch …")
@@ -57,10 +74,12 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.distributed import process_group, rank
     from fewshot_kit.training.runs import describe_row
+    from fewshot_kit.training.statistics import with_statistics
     from fewshot_kit.training.train import finish, open_run, train
 
     use_one_thread()
     check_splits(training.source.dataset)
+    hyper_parameters = with_statistics(hyper_parameters, training)
     with process_group(pick_device(training.device)):
         say(f"loading {training.source.dataset} …")
         run = open_run(out, hyper_parameters, training, resume=resume)
@@ -248,7 +267,11 @@ def run_command(arguments: list[str]) -> int:
     export_command.__annotations__ |= {"run": Positional[Path]}
     commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
-        command, words, rest = train_command(arguments[1], CONFIGS[arguments[1]]), arguments[:2], arguments[2:]
+        learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]]())
+        command, words = train_command(learner, TrainConfig()), arguments[:2]
+    elif arguments[:1] == ["pretrain"]:
+        learner, rest = take_network(arguments[1:], NearestMeanConfig())
+        command, words = train_command(learner, PRETRAINING), arguments[:1]
     elif arguments and arguments[0] in commands:
         command, words, rest = commands[arguments[0]], arguments[:1], arguments[1:]
     else:

@@ -25,8 +25,7 @@ def cached(name: str, paths: Sequence[Path], how: tuple, keys: Collection[str], 
 
     `keys` are the names of the arrays; a cache file that lacks one is damaged, and built anew as such.
     """
-    key = hashlib.sha256(repr((CACHE_VERSION, [_identity(path) for path in paths], *how)).encode()).hexdigest()[:16]
-    cache = cache_folder() / "decoded" / f"{name}-{key}.npz"
+    cache = cache_file(f"{name}-{{}}.npz", paths, how)
     if cache.is_file():
         try:
             return _read(cache, keys)
@@ -35,6 +34,12 @@ def cached(name: str, paths: Sequence[Path], how: tuple, keys: Collection[str], 
     arrays = build()
     _write(cache, arrays)
     return arrays
+
+
+def cache_file(name: str, paths: Sequence[Path], how: tuple) -> Path:
+    """Return the place of what is decoded from these files in this way; `{}` in its name becomes the key."""
+    key = hashlib.sha256(repr((CACHE_VERSION, [_identity(path) for path in paths], *how)).encode()).hexdigest()[:16]
+    return cache_folder() / "decoded" / name.format(key)
 
 
 def _identity(path: Path) -> tuple:

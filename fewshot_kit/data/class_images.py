@@ -69,6 +69,14 @@ class ClassImages:
             raise IndexError(f"class ids of {self.name!r} are 0..{len(self) - 1}, not {class_id}")
         return self.images[self.offsets[class_id] : self.offsets[class_id + 1]]
 
+    def mean_and_std(self) -> tuple[list[float], list[float]]:
+        """Return the mean and the standard deviation of each channel, of values in 0..1."""
+        total = torch.zeros(2, self.preprocessing.channels, dtype=torch.float64)
+        for images in self.images.split(1000):  # not all as floats at once
+            values = images.double() / 255
+            total += torch.stack([values.mean((0, 2, 3)), values.square().mean((0, 2, 3))]) * (len(images) / len(self.images))
+        return total[0].tolist(), (total[1] - total[0].square()).clamp(min=1e-12).sqrt().tolist()
+
     def select(self, class_ids: Sequence[int]) -> "ClassImages":
         """Keep these classes, in this order; the images are copied."""
         if not len(class_ids):

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from fewshot_kit.data import bundled, digits, omniglot, photographs, quickdraw
+from fewshot_kit.data import bundled, digits, mini_imagenet, omniglot, photographs, quickdraw
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.opening import expanded
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -30,11 +30,11 @@ def load_dataset(
     `samples_per_class` keeps the first so many of every class (of `quickdraw`, no more are downloaded), and is a ValueError
     where a class has fewer; without it a class has all its pictures, but of `quickdraw` those on this machine.
 
-    Photographs (`cifar_fs`, `grocery_store`, `grocery_store_images`) want `Preprocessing(channels=3)`, of 32 or 84 pixels.
+    Photographs (`mini_imagenet`, `fc100`, `cifar_fs`, `grocery_store`, `grocery_store_images`) want `Preprocessing(channels=3)`, of 32 or 84 pixels.
 
     Files come from where `fewshot_kit.data.sources` finds them. What was decoded is kept in the cache, except a person's own
     pictures. Raises ValueError for an unknown name or split and for unusable pictures, ConnectionError without a network,
-    FileNotFoundError where a set has to be fetched by hand (`grocery_store`).
+    FileNotFoundError where a set has to be fetched by hand (`mini_imagenet`, `grocery_store`).
     """
     known = _lookup(name)
     if split not in known.splits:
@@ -106,7 +106,9 @@ _DATASETS = {
     "omniglot_vinyals": _remote(ALL, omniglot.load_omniglot_vinyals, _OMNIGLOT),
     "mnist": _remote(("test",), digits.load_mnist, _MNIST),
     "quickdraw": _DataSet(ALL, quickdraw.load_quickdraw, quickdraw.quickdraw_is_here, rotates=True, reads_first=True),
-    "cifar_fs": _DataSet(ALL, photographs.load_cifar_fs, photographs.cifar_is_here, photographs=True),
+    "mini_imagenet": _DataSet(ALL, mini_imagenet.load_mini_imagenet, mini_imagenet.mini_imagenet_is_here, photographs=True),
+    "fc100": _DataSet(ALL, partial(photographs.load_cifar, "fc100"), photographs.cifar_is_here, photographs=True),
+    "cifar_fs": _DataSet(ALL, partial(photographs.load_cifar, "cifar_fs"), photographs.cifar_is_here, photographs=True),
     "grocery_store": _DataSet(ALL, photographs.load_grocery_store, photographs.grocery_is_here, photographs=True),
     "grocery_store_images": _DataSet(ALL, photographs.load_grocery_store_images, photographs.grocery_is_here, photographs=True),
     "digits": _DataSet(("test",), digits.load_small_digits, lambda: find_spec("sklearn") is not None),

@@ -1,11 +1,12 @@
 """From the files of a data set to pictures by class: decoded one by one, kept in the cache."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from fewshot_kit.data.archives import PictureTree
@@ -22,15 +23,24 @@ Classes = Mapping[str, Sequence[PurePosixPath]]  # the pictures of each class, i
 
 def decode_pictures(tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True) -> ClassImages:
     """Decode these pictures of a folder or archive; one that cannot be read is an ImageError that names it."""
-    position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
-    _check_room(tree.origin, len(position), preprocessing)
-    images = torch.empty(len(position), preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
-    wanted = [picture for picture in tree.pictures if picture in position]  # in the order in which they are read fastest
-    for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=not progress):
-        pixels = read_image(tree.read(picture), name=f"{tree.origin}/{picture}")
-        images[position[picture]] = preprocess(pixels, preprocessing, ink)
+    n = sum(map(len, classes.values()))
+    _check_room(tree.origin, n, preprocessing)
+    images = torch.empty(n, preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+    for position, picture in decoded(tree, classes, ink, preprocessing, progress):
+        images[position] = picture
     counts = tuple(len(pictures) for pictures in classes.values())
     return ClassImages(Path(tree.origin).name, "all", images, counts, tuple(classes), preprocessing)
+
+
+def decoded(
+    tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the pictures (channels, size, size) one by one with their place among all, class 0 first, in the order they are read fastest."""
+    position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
+    wanted = [picture for picture in tree.pictures if picture in position]
+    for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=not progress):
+        pixels = read_image(tree.read(picture), name=f"{tree.origin}/{picture}")
+        yield position[picture], preprocess(pixels, preprocessing, ink)
 
 
 def _check_room(origin: str, n: int, preprocessing: Preprocessing) -> None:

@@ -1,10 +1,11 @@
-"""Data sets of colour photographs: CIFAR-FS (32 x 32 pixels) and the Grocery Store data set (84 x 84 in its usual small form).
+"""Data sets of colour photographs: CIFAR-FS and FC100 (32 x 32 pixels) and the Grocery Store data set (84 x 84 in its usual small form).
 
 Load them with `Preprocessing(size=32 or 84, channels=3)`; with one channel they are gray as they are, not turned into light ink.
 A photograph on its side is no class of its own: it is not rotated in training.
 
 - CIFAR-FS: the 100 classes of CIFAR-100 (Krizhevsky 2009; 600 images each, official train and test pooled), split 64 / 16 / 20 as
   by Bertinetto et al. 2019. Read from `cifar100/images.zip` (a folder a class) or from the official binary archive, which is downloaded.
+- FC100: the same classes, split 60 / 20 / 20 by superclass (Oreshkin et al. 2018): test classes are of other kinds than training classes.
 - Grocery Store (Klasson et al. 2019, MIT): 5,421 images of 81 fine-grained classes. Read from `grocery_store/images.zip`.
 """
 
@@ -44,12 +45,12 @@ GROCERY_REPOSITORY = "https://github.com/marcusklasson/GroceryStoreDataset"
 _GROCERY_KINDS = ("Fruit", "Packages", "Vegetables")
 
 
-# --- CIFAR-FS ---
+# --- CIFAR-FS and FC100 ---
 
 
-def load_cifar_fs(split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
-    """Load the classes of a split, 600 images each; their order within a class is that of the file they are read from."""
-    names = tuple(json.loads((_SPLITS / "cifar_fs.json").read_text(encoding="utf-8"))[split])
+def load_cifar(which: str, split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+    """Load the classes of a split of "cifar_fs" or "fc100", 600 images each; their order is that of the file they are read from."""
+    names = tuple(json.loads((_SPLITS / f"{which}.json").read_text(encoding="utf-8"))[split])
     path = find_file(CIFAR_PICTURES) or CIFAR_BINARY.fetch(progress)
 
     def build() -> ClassImages:
@@ -58,7 +59,7 @@ def load_cifar_fs(split: str, preprocessing: Preprocessing, progress: bool) -> C
         with open_tree(path) as tree:
             return decode_pictures(tree, _chosen(pictures_by_class(tree), names, path), "light", preprocessing, progress)
 
-    return kept_images(f"cifar_fs-{split}", [path], preprocessing, build)
+    return kept_images(f"{which}-{split}", [path], preprocessing, build)
 
 
 def cifar_is_here() -> bool:

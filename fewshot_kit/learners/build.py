@@ -9,6 +9,7 @@ from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
 from fewshot_kit.learners.magnet import Magnet
 from fewshot_kit.learners.maml import MAML
 from fewshot_kit.learners.meta_sgd import MetaSGD
+from fewshot_kit.learners.nearest_mean import NearestMean
 from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.learners.repmet import RepMet
 from fewshot_kit.learners.reptile import Reptile
@@ -22,6 +23,7 @@ _CLASSES: dict[str, type[TrainableLearner]] = {
     "magnet": Magnet,
     "repmet": RepMet,
     "softmax": Softmax,
+    "nearest_mean": NearestMean,
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Literal, Self, get_args, get_type_hints
 
-from fewshot_kit.networks.configs import Conv4Config, network_config
+from fewshot_kit.networks.configs import Conv4Config, NetworkConfig, ResNet12Config, network_config
 
 UPDATE_RULES = ("sgd", "adam")
 
@@ -20,11 +20,10 @@ def check_numbers(config: object) -> None:
         value, kinds = getattr(config, name), (kind, *get_args(kind))
         if value is None and NoneType in kinds:
             continue
-        if float in kinds:
-            for number in value if isinstance(value, tuple) else (value,):
-                check_finite(name, number)
-        elif int in kinds:
-            check_whole(name, value)
+        check = check_finite if float in kinds else check_whole if int in kinds else None
+        for number in value if isinstance(value, tuple) else (value,):
+            if check is not None:
+                check(name, number)
 
 
 def check_finite(name: str, value: float) -> None:
@@ -76,7 +75,7 @@ def check_inner_loop(inner_lr: float, inner_steps: int, prefix: str = "") -> Non
 class LearnerConfig:
     """What all learners have: a network."""
 
-    network: Conv4Config = field(default_factory=Conv4Config)
+    network: NetworkConfig = field(default_factory=Conv4Config)
 
     def __post_init__(self):
         check_numbers(self)
@@ -247,6 +246,24 @@ class SoftmaxConfig(LearnerConfig):
         check_at_least(self, train_way=2, train_images=1)
 
 
+@dataclass(frozen=True)
+class NearestMeanConfig(LearnerConfig):
+    """Hyper-parameters of the nearest mean, and of the pre-training of its network as a classifier of all training classes."""
+
+    network: NetworkConfig = field(default_factory=ResNet12Config)
+    scale: float = 10.0  # of the distances on the unit sphere: how sure the answers are
+    train_way: int = 64  # classes a batch of training
+    train_images: int = 2  # of each class
+    label_smoothing: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least(self, train_way=2, train_images=1, label_smoothing=0)
+        check_at_most(self, label_smoothing=0.9)
+        if not self.scale > 0:
+            raise ValueError(f"scale must be above 0, not {self.scale}")
+
+
 CONFIGS: dict[str, type[LearnerConfig]] = {
     "reptile": ReptileConfig,
     "maml": MAMLConfig,
@@ -255,6 +272,7 @@ CONFIGS: dict[str, type[LearnerConfig]] = {
     "magnet": MagnetConfig,
     "repmet": RepMetConfig,
     "softmax": SoftmaxConfig,
+    "nearest_mean": NearestMeanConfig,
 }
 
 

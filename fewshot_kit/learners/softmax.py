@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Predictor
-from fewshot_kit.learners.configs import SoftmaxConfig
+from fewshot_kit.learners.configs import NearestMeanConfig, SoftmaxConfig
 from fewshot_kit.learners.metric import NOT_IN_TRAINING
 from fewshot_kit.learners.protonet import ProtoNet
 
@@ -22,7 +22,7 @@ class Softmax(ProtoNet):
 
     config: SoftmaxConfig
 
-    def __init__(self, config: SoftmaxConfig):
+    def __init__(self, config: SoftmaxConfig | NearestMeanConfig):
         super().__init__(config)
         self.training_head: nn.Linear | None = None
 

@@ -8,8 +8,9 @@ from torch import nn
 
 from fewshot_kit.networks.configs import NetworkConfig
 from fewshot_kit.networks.conv4 import Conv4
+from fewshot_kit.networks.resnet12 import ResNet12
 
-_CLASSES = {"conv4": Conv4}
+_CLASSES = {"conv4": Conv4, "resnet12": ResNet12}
 
 
 def from_config(config: NetworkConfig) -> nn.Module:

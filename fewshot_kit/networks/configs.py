@@ -38,20 +38,56 @@ class Conv4Config:
         """Raise ValueError where pooling would leave nothing of a picture, or the first block would need too much memory."""
         if self.stride == 1 and self.size < 16:
             raise ValueError(f"size must be at least 16 with stride 1 (four times, pooling halves it), not {self.size}; or take stride 2")
-        n_values = self.width * (self.size // self.stride) ** 2
-        if n_values > MAX_VALUES:
-            raise ValueError(
-                f"width {self.width} at size {self.size} and stride {self.stride} needs {n_values:,} values a picture and block, more than "
-                f"the {MAX_VALUES:,} allowed; take a smaller width or size"
-            )
+        what = f"width {self.width} at size {self.size} and stride {self.stride} needs"
+        _check_room(self.width * (self.size // self.stride) ** 2, what)
 
     @property
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.size, self.channels, self.mean, self.std)
 
 
-NetworkConfig = Conv4Config
-KINDS = {"conv4": Conv4Config}
+@dataclass(frozen=True)
+class ResNet12Config:
+    """Shape of a `ResNet12`. The defaults are a narrow one, a quarter of the work of the papers' 64 to 512, for pictures of 42 x 42."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # channels of the four blocks; 64 128 256 512 in MTL, 64 160 320 640 in MetaOptNet
+    norm: str = "running"  # running: batch norm by the average of all batches in evaluation mode; or group
+    drop_block: float = 0.0  # the share of a picture's features that DropBlock hides in training, in the last two blocks
+    channels: int = 3
+    size: int = 42  # images are size x size pixels; the weights fit any size
+    mean: tuple[float, ...] = ()  # of the training images, a number a channel; none: values stay in 0..1
+    std: tuple[float, ...] = ()
+    kind: str = field(default="resnet12", init=False)
+
+    def __post_init__(self):
+        for name in ("widths", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
+        if len(self.widths) != 4 or any(type(w) is not int or w % 8 or not 8 <= w <= MAX_WIDTH for w in self.widths):
+            raise ValueError(f"widths must be four multiples of 8 from 8 to {MAX_WIDTH}, a number a block, not {self.widths}")
+        if self.norm not in ("running", "group"):
+            raise ValueError(f"norm of a ResNet-12 must be running or group, not {self.norm!r}")
+        if not (isinstance(self.drop_block, int | float) and 0 <= self.drop_block < 0.5):
+            raise ValueError(f"drop_block must be from 0 to below 0.5, not {self.drop_block!r}; 0.1 is usual")
+        _ = self.preprocessing  # which checks the rest
+        if self.size < 16:
+            raise ValueError(f"size must be at least 16 (four times, pooling halves it), not {self.size}")
+        _check_room(self.widths[0] * self.size**2, f"widths {self.widths} at size {self.size} need")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.size, self.channels, self.mean, self.std)
+
+
+def _check_room(n_values: int, what: str) -> None:
+    """Raise ValueError where one picture behind the first convolution would need too much memory."""
+    if n_values > MAX_VALUES:
+        raise ValueError(
+            f"{what} {n_values:,} values a picture and block, more than the {MAX_VALUES:,} allowed; take a smaller width or size"
+        )
+
+
+NetworkConfig = Conv4Config | ResNet12Config
+KINDS: dict[str, type[NetworkConfig]] = {"conv4": Conv4Config, "resnet12": ResNet12Config}
 
 
 def network_config(values: dict) -> NetworkConfig:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_kit.networks.configs import Conv4Config
+from fewshot_kit.networks.normalised import normalised
 
 
 class Conv4(nn.Module):
@@ -48,10 +49,3 @@ class Conv4(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """Return the layers by name, from the picture up."""
         return {f"block {number}": block for number, block in enumerate(self.blocks, start=1)}
-
-
-def normalised(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Return (images - mean) / std, channel by channel; the images themselves where there is no mean."""
-    if not mean:
-        return images
-    return (images - images.new_tensor(mean).view(-1, 1, 1)) / images.new_tensor(std).view(-1, 1, 1)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.learners.configs import check_at_least, check_at_most, check_numbers
@@ -20,7 +21,11 @@ class TrainConfig:
     val_shot: int = 1
     val_query: int = 5  # a class
     outer_steps: int = 20_000
-    meta_lr: float = 0.001  # of Adam on the meta-gradient; falls to a tenth along a cosine
+    optimizer: Literal["adam", "sgd"] = "adam"  # on the meta-gradient; sgd: with Nesterov momentum 0.9
+    meta_lr: float = 0.001  # of the optimiser; falls along a cosine
+    last_lr: float = 0.1  # to this share of itself
+    weight_decay: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: of activations and gradients in training; weights stay float32
     evaluate_every: int = 1_000  # outer steps
     evaluation_episodes: int = 200
     seed: int = 0
@@ -34,7 +39,12 @@ class TrainConfig:
         if not self.meta_lr > 0:
             raise ValueError(f"meta_lr must be a finite number above 0, not {self.meta_lr}; try 0.001")
         check_at_least(self, outer_steps=1, evaluate_every=1, evaluation_episodes=1, threads=1, val_way=2, val_shot=1, val_query=1)
-        check_at_most(self, evaluation_episodes=MOST_EPISODES, threads=MOST_THREADS)
+        check_at_least(self, last_lr=0, weight_decay=0)
+        check_at_most(self, evaluation_episodes=MOST_EPISODES, threads=MOST_THREADS, last_lr=1, weight_decay=1)
+        if self.optimizer not in ("adam", "sgd"):
+            raise ValueError(f"optimizer must be adam or sgd, not {self.optimizer!r}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be float32 or bfloat16, not {self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -59,3 +69,17 @@ def check_device(name: str) -> None:
     """Raise ValueError for what is no name of a device that the kit works on; whether this machine has it, torch knows."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
         raise ValueError(f"device must be auto, cpu or cuda, not {name!r}")
+
+
+# How a network is pre-trained as a classifier of all training classes, unless flags say otherwise.
+PRETRAINING = TrainConfig(
+    TaskSource("mini_imagenet", picture_size=48),
+    val_query=15,
+    outer_steps=5_000,
+    optimizer="sgd",
+    meta_lr=0.1,
+    last_lr=0.0,
+    weight_decay=0.0005,
+    precision="bfloat16",
+    evaluate_every=500,
+)

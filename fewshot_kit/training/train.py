@@ -47,7 +47,7 @@ class Run:
         self.validation = self._sampler("val")
         self.generator = torch.Generator().manual_seed(config.seed)  # of all chance in the training
         self.learner.begin_training(self.dataset, self.generator)
-        self.optimizer = torch.optim.Adam(learner.trainable_parameters(), lr=config.meta_lr)
+        self.optimizer = _optimizer(learner.trainable_parameters(), config)
         self.step, self.seconds, self.best = 0, 0.0, -math.inf
         self._stamps = None  # of the files of this run, as it left them
 
@@ -61,8 +61,9 @@ class Run:
         return evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed, on_progress=on_progress)
 
     def meta_lr(self) -> float:
-        """Return the outer learning rate of the coming step: a cosine from `meta_lr` to a tenth of it."""
-        return self.config.meta_lr * (0.1 + 0.9 * (1 + math.cos(math.pi * (self.step / self.config.outer_steps))) / 2)
+        """Return the outer learning rate of the coming step: a cosine from `meta_lr` to `last_lr` of it."""
+        last = self.config.last_lr
+        return self.config.meta_lr * (last + (1 - last) * (1 + math.cos(math.pi * (self.step / self.config.outer_steps))) / 2)
 
     def outer_step(self) -> float:
         """Draw tasks, take one step of the outer optimiser and return the mean loss.
@@ -71,7 +72,8 @@ class Run:
         """
         self.optimizer.zero_grad()
         batches = self._draw(self.generator)
-        batches = [self.config.source.changed(batch, self.generator) for batch in batches]
+        size = self.learner.preprocessing.size
+        batches = [self.config.source.changed(batch, self.generator, size) for batch in batches]
         loss, gradients = self._meta_gradient(batches)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
             kept = f"The last good state is kept in {self.folder}" if (self.folder / LAST).is_file() else "No state was saved yet"
@@ -101,7 +103,9 @@ class Run:
     def _meta_gradient(self, batches: list[Episode]) -> tuple[float, list[Tensor]]:
         """Return the mean loss and leave the mean gradient in `.grad`; of several processes, each does its share of the tasks."""
         mine = distributed.share(batches)
-        loss = torch.tensor(self.learner.accumulate_meta_grad(mine), dtype=torch.float64, device=self.learner.device)
+        device, in_16_bits = self.learner.device, self.config.precision == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
+            loss = torch.tensor(self.learner.accumulate_meta_grad(mine), dtype=torch.float64, device=device)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in trained if p.grad is not None]
         distributed.add_up([loss, *gradients], len(mine) / len(batches))
@@ -152,6 +156,12 @@ class Run:
         self.optimizer.load_state_dict(state)
         self.generator.set_state(tensors["generator"])
         self.step, self.seconds, self.best = counters["step"], counters["seconds"], counters["best"]
+
+
+def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=config.meta_lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(parameters, lr=config.meta_lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay)
 
 
 def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainConfig, *, resume: bool = False) -> Run:

@@ -6,9 +6,12 @@ import torch
 
 from fewshot_kit.learners.base import TrainableLearner
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
+from fewshot_kit.learners.logistic import Logistic
 from fewshot_kit.learners.magnet import Magnet
 from fewshot_kit.learners.maml import MAML
+from fewshot_kit.learners.meta_lstm import MetaLSTM
 from fewshot_kit.learners.meta_sgd import MetaSGD
+from fewshot_kit.learners.mtl import MTL
 from fewshot_kit.learners.nearest_mean import NearestMean
 from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.learners.repmet import RepMet
@@ -24,6 +27,9 @@ _CLASSES: dict[str, type[TrainableLearner]] = {
     "repmet": RepMet,
     "softmax": Softmax,
     "nearest_mean": NearestMean,
+    "logistic": Logistic,
+    "meta_lstm": MetaLSTM,
+    "mtl": MTL,
 }
 
 

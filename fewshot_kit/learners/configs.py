@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Literal, Self, get_args, get_type_hints
+from typing import ClassVar, Literal, Self, get_args, get_type_hints
 
 from fewshot_kit.networks.configs import Conv4Config, NetworkConfig, ResNet12Config, network_config
 
@@ -168,6 +168,58 @@ class MetaSGDConfig(MAMLConfig):
     inner_steps: int = 3
 
 
+@dataclass(frozen=True)
+class MetaLSTMConfig(LearnerConfig):
+    """Hyper-parameters of Meta-LSTM, the paper's: 8 steps, in training as before a person."""
+
+    head: Literal["zero", "learned"] = "learned"
+    hidden: int = 20  # of the LSTM
+    inner_steps: int = 8  # full-batch steps ("epochs")
+    train_inner_steps: int = 8
+    train_way: int = 5
+    train_shot: int = 5
+    train_query: int = 15  # a class
+    meta_batch_size: int = 1  # tasks an outer step
+    # What a learner that goes through its inner loop asks, and what has but one answer here.
+    inner_lr: ClassVar[float] = 1.0
+    train_inner_lr: ClassVar[float] = 1.0
+    first_order: ClassVar[bool] = True
+    adapt_only: ClassVar[str] = "all"
+
+    def __post_init__(self):
+        check_inner_loop(self.inner_lr, self.inner_steps)
+        check_inner_loop(self.inner_lr, self.train_inner_steps, "train_")
+        super().__post_init__()
+        check_at_least(self, train_inner_steps=1, hidden=1, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER, hidden=1000)
+        if self.head not in ("zero", "learned"):
+            raise ValueError(f"head must be zero or learned, not {self.head!r}")
+
+
+@dataclass(frozen=True)
+class MTLConfig(LearnerConfig):
+    """Hyper-parameters of MTL. `inner_*` fine-tune the head on a person's support set; `train_*` are the tasks of meta-training."""
+
+    network: NetworkConfig = field(default_factory=ResNet12Config)
+    hard_tasks: bool = True  # tasks of the classes that other tasks were worst at come in between
+    first_order: bool = False  # take the inner loop's gradients as constants
+    inner_lr: float = 0.01
+    inner_steps: int = 100  # full-batch steps ("epochs") of the head
+    train_inner_lr: float = 0.01
+    train_inner_steps: int = 50
+    train_way: int = 5
+    train_shot: int = 1
+    train_query: int = 15  # a class
+    meta_batch_size: int = 2  # tasks an outer step
+
+    def __post_init__(self):
+        check_inner_loop(self.inner_lr, self.inner_steps)
+        check_inner_loop(self.train_inner_lr, self.train_inner_steps, "train_")
+        super().__post_init__()
+        check_at_least(self, train_inner_steps=1, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER)
+
+
 # --- learners that measure distances ---
 
 
@@ -264,6 +316,18 @@ class NearestMeanConfig(LearnerConfig):
             raise ValueError(f"scale must be above 0, not {self.scale}")
 
 
+@dataclass(frozen=True)
+class LogisticConfig(NearestMeanConfig):
+    """Hyper-parameters of logistic regression, and of the pre-training of its network."""
+
+    inverse_regularisation: float = 1.0  # C of scikit-learn
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.inverse_regularisation > 0:
+            raise ValueError(f"inverse_regularisation must be above 0, not {self.inverse_regularisation}")
+
+
 CONFIGS: dict[str, type[LearnerConfig]] = {
     "reptile": ReptileConfig,
     "maml": MAMLConfig,
@@ -273,6 +337,9 @@ CONFIGS: dict[str, type[LearnerConfig]] = {
     "repmet": RepMetConfig,
     "softmax": SoftmaxConfig,
     "nearest_mean": NearestMeanConfig,
+    "logistic": LogisticConfig,
+    "meta_lstm": MetaLSTMConfig,
+    "mtl": MTLConfig,
 }
 
 

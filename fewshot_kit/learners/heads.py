@@ -1,5 +1,6 @@
 """Linear heads: from the features of a network to logits. A head belongs to the learner that needs one, and to no network."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,6 +23,17 @@ def first_rows(head: nn.Linear, n_way: int) -> dict[str, Tensor]:
 def apply_head(parameters: dict[str, Tensor], features: Tensor) -> Tensor:
     """Return logits (n, n_way) of features (n, n_features)."""
     return F.linear(features, parameters[f"{HEAD}weight"], parameters[f"{HEAD}bias"])
+
+
+def rows_of(parameters: dict[str, Tensor]) -> Tensor:
+    """Return the rows of stacked heads with their bias last, (tasks, n_way, 1, n_features + 1)."""
+    return torch.cat([parameters[f"{HEAD}weight"], parameters[f"{HEAD}bias"].unsqueeze(-1)], dim=-1).unsqueeze(2)
+
+
+def linear_scores(features: Tensor, rows: Tensor) -> Tensor:
+    """Return logits (tasks, n, n_way) of features (tasks, n, n_features) by rows (tasks, n_way, 1, n_features + 1)."""
+    weight, bias = rows[:, :, 0, :-1], rows[:, :, 0, -1]
+    return features @ weight.mT + bias.unsqueeze(1)
 
 
 def without_head(parameters: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -28,9 +28,9 @@ def learning_rate(value: float, source: str, *, label: str = "learning rate", lo
     return Setting("inner_lr", label, value, low, high, scale="log", source=source)
 
 
-def epochs(value: int, source: str) -> Setting:
+def epochs(value: int, source: str, most: int = 50) -> Setting:
     """Return the setting of the number of full-batch steps; 0 shows the untrained model."""
-    return Setting("inner_steps", "epochs", value, 0, 50, is_whole=True, source=source)
+    return Setting("inner_steps", "epochs", value, 0, most, is_whole=True, source=source)
 
 
 def describe(settings: Sequence[Setting]) -> str:

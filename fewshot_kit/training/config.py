@@ -25,6 +25,7 @@ class TrainConfig:
     meta_lr: float = 0.001  # of the optimiser; falls along a cosine
     last_lr: float = 0.1  # to this share of itself
     weight_decay: float = 0.0
+    clip_norm: float | None = None  # the length that the meta-gradient is shortened to where it is longer
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: of activations and gradients in training; weights stay float32
     evaluate_every: int = 1_000  # outer steps
     evaluation_episodes: int = 200

@@ -81,6 +81,8 @@ class Run:
                 f"the loss ({loss}) or the meta-gradient is not finite at outer step {self.step}: training has diverged. {kept}; start "
                 f"again with a lower meta_lr or inner learning rate"
             )
+        if self.config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), self.config.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.meta_lr()
         self.optimizer.step()

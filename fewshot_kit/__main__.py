@@ -3,6 +3,7 @@
 torch takes seconds to import, so it is imported only once a command's words are understood, and after a first word to the person.
 """
 
+import argparse
 import os
 import re
 import shlex
@@ -15,8 +16,8 @@ from typing import Annotated
 
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, check_finite, config_name
 from fewshot_kit.results import Evaluation, describe_result
-from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
-from fewshot_kit.networks.configs import KINDS
+from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, find_checkpoint, list_checkpoints, read_config
+from fewshot_kit.networks.configs import KINDS, network_config
 from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
@@ -54,15 +55,23 @@ def train_command(defaults: LearnerConfig, training_defaults: TrainConfig) -> Ca
 
 
 def take_network(words: list[str], learner: LearnerConfig) -> tuple[LearnerConfig, list[str]]:
-    """Take `--network <kind>` out of the words of a command; return the learner's defaults with that network, and the other words."""
-    rest = list(words)
-    for position, word in enumerate(words):
-        if word == "--network" or word.startswith("--network="):
-            kind = word.partition("=")[2] or "".join(words[position + 1 : position + 2])
-            if kind not in KINDS:
-                raise ValueError(f"--network must be one of {', '.join(KINDS)}, not {kind!r}")
-            del rest[position : position + (1 if "=" in word else 2)]
-            return replace(learner, network=KINDS[kind]()), rest
+    """Take `--network <kind>` out of the words of a command; return the learner's defaults with that network, and the other words.
+
+    Without it, the network is that of the checkpoint in `--start-from`, or the learner's usual one.
+    """
+    known, rest = argparse.ArgumentParser(add_help=False, allow_abbrev=False), list(words)
+    known.add_argument("--network")
+    known.add_argument("--start-from", "--start_from")
+    given = known.parse_known_args(words)[0]
+    if given.network is not None:
+        if given.network not in KINDS:
+            raise ValueError(f"--network must be one of {', '.join(KINDS)}, not {given.network!r}")
+        at = next(i for i, word in enumerate(words) if word.partition("=")[0] == "--network")
+        del rest[at : at + (1 if "=" in words[at] else 2)]
+        return replace(learner, network=KINDS[given.network]()), rest
+    if given.start_from is not None and {"-h", "--help"}.isdisjoint(words):
+        start = read_config(find_checkpoint(given.start_from))["hyper_parameters"]["network"]
+        return replace(learner, network=network_config(start)), rest
     return learner, rest
 
 
@@ -147,6 +156,8 @@ def evaluate_command(
     transductive: bool = False,
     within_group: bool = False,
     settings: tuple[str, ...] = (),
+    learner: str | None = None,
+    size: int | None = None,
     device: str = "auto",
     json: str | None = None,
     record: bool = False,
@@ -165,6 +176,8 @@ def evaluate_command(
         transductive: let batch norm see all queries of an episode together.
         within_group: take the classes of an episode from one group: of Omniglot, from one alphabet.
         settings: of how it adapts, as inner_lr=0.01 inner_steps=20; those found best for the way and shot if left out.
+        learner: another learner on the network of the checkpoint: nearest_mean or logistic.
+        size: of the pictures, in pixels, where the network takes any; its own if left out.
         device: auto, cpu or cuda.
         json: write the result to this file; - is standard output.
         record: add the result, with its command, to the checkpoint's config.json and card.
@@ -178,19 +191,23 @@ def evaluate_command(
     from fewshot_kit.data.episodes import EpisodeSampler
     from fewshot_kit.data.files import write_text
     from fewshot_kit.evaluate import evaluate
+    from fewshot_kit.learners.build import on_network_of
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.checkpoints import load_checkpoint
     from fewshot_kit.training.export import record_result
 
     use_one_thread()
     loaded = load_checkpoint(checkpoint, device=pick_device(device))
-    learner = loaded.learner_for(n_way, n_shot).with_settings(**given)
+    measured = loaded.learner_for(n_way, n_shot)
+    if learner is not None or size is not None:
+        measured = on_network_of(measured, learner, size)
+    measured = measured.with_settings(**given)
     say(f"loading {dataset} {split} …")
-    sampler = EpisodeSampler(load_dataset(dataset, split, preprocessing=learner.preprocessing), n_way, n_shot, n_query, within_group)
+    sampler = EpisodeSampler(load_dataset(dataset, split, preprocessing=measured.preprocessing), n_way, n_shot, n_query, within_group)
     say(f"measuring {episodes} episodes …")
     with Bar("measuring", episodes) as bar:
-        result = evaluate(learner, sampler, n_episodes=episodes, seed=seed, transductive=transductive, on_progress=bar.show)
-    result = dataclasses.replace(result, checkpoint=loaded.name)
+        result = evaluate(measured, sampler, n_episodes=episodes, seed=seed, transductive=transductive, on_progress=bar.show)
+    result = dataclasses.replace(result, checkpoint=loaded.name, learner=learner, size=size)
     if json not in (None, "-"):
         write_text(Path(json), result.to_json() + "\n")
     try:
@@ -204,6 +221,7 @@ def evaluation_command(result: Evaluation, settings: dict[str, float]) -> str:
     """Return the command that repeats a measurement."""
     flags = {"dataset": result.dataset, "split": result.split, "n-way": result.n_way, "n-shot": result.n_shot, "n-query": result.n_query}
     flags |= {"episodes": result.n_episodes, "seed": result.seed}
+    flags |= {name: value for name, value in (("learner", result.learner), ("size", result.size)) if value is not None}
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     words += ["--transductive"] * result.transductive + ["--within-group"] * result.within_group
     words += ["--set", *(f"{name}={value}" for name, value in settings.items())] if settings else []

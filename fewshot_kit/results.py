@@ -55,6 +55,8 @@ class Evaluation:
     support_loss: float | None = None  # mean cross entropy on the support after adaptation
     checkpoint: str | None = None
     within_group: bool = False  # each episode's classes were of one group: of Omniglot, of one alphabet
+    learner: str | None = None  # where it was another than the checkpoint's, on its network
+    size: int | None = None  # of the pictures, where it was another than the network's
 
     @property
     def accuracy(self) -> Interval:
@@ -113,8 +115,11 @@ def describe_result(result: Mapping) -> str:
 
 def describe_mode(result: Mapping) -> str:
     """Say how the queries of a measurement were answered and its classes drawn."""
-    mode = "transductive" if result["transductive"] else "inductive"
-    return f"{mode}, classes of one group" if result.get("within_group") else mode
+    words = ["transductive" if result["transductive"] else "inductive"]
+    words += ["classes of one group"] if result.get("within_group") else []
+    words += [f"by {result['learner']}"] if result.get("learner") else []
+    words += [f"pictures of {result['size']} pixels"] if result.get("size") else []
+    return ", ".join(words)
 
 
 def _finite_or_none(value):

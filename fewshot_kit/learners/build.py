@@ -1,6 +1,7 @@
 """From a learner's name and hyper-parameters, as in config.json, to the learner."""
 
 import threading
+from dataclasses import replace
 
 import torch
 
@@ -17,6 +18,7 @@ from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.learners.repmet import RepMet
 from fewshot_kit.learners.reptile import Reptile
 from fewshot_kit.learners.softmax import Softmax
+from fewshot_kit.networks.configs import take_same_weights
 
 _CLASSES: dict[str, type[TrainableLearner]] = {
     "reptile": Reptile,
@@ -32,6 +34,8 @@ _CLASSES: dict[str, type[TrainableLearner]] = {
     "mtl": MTL,
 }
 
+
+ON_ANY_NETWORK = ("nearest_mean", "logistic")
 
 _seeding = threading.Lock()  # torch has one seed for all threads
 
@@ -52,6 +56,29 @@ def make_learner(config: LearnerConfig, seed: int | None = None) -> TrainableLea
     with _seeding, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return kind(config)
+
+
+def on_network_of(learner: TrainableLearner, name: str | None, size: int | None = None) -> TrainableLearner:
+    """Return another learner, a nearest_mean or a logistic, on the network of this one; with `size`, for pictures of that size.
+
+    Where the learner knows the mean feature of its training classes, so does the other; else features are not centred. Raises ValueError
+    for learners that cannot do without a training of their own, and for networks that take one size alone.
+    """
+    name = name or learner_name(learner)
+    network = learner.config.network
+    if size is not None:
+        if not take_same_weights(network, replace(network, size=size)):
+            raise ValueError(f"this network takes pictures of {network.size} pixels alone; leave size out")
+        network = replace(network, size=size)
+    if name == learner_name(learner):
+        other = make_learner(replace(learner.config, network=network), seed=0)
+        other.load_state_dict(learner.released_state())
+    elif name in ON_ANY_NETWORK:
+        other = make_learner(CONFIGS[name](network=network), seed=0)
+        other.load_state_dict({key: value for key, value in learner.released_state().items() if key in other.state_dict()})
+    else:
+        raise ValueError(f"learner must be {' or '.join(ON_ANY_NETWORK)}, which take any network as it is, not {name!r}")
+    return other.to(learner.device).eval()
 
 
 def build_learner(name: str, hyper_parameters: dict) -> TrainableLearner:

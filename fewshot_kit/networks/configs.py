@@ -1,6 +1,6 @@
 """The shapes of the networks, as they stand in config.json; no torch is needed to read them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fewshot_kit.data.preprocessing import Preprocessing
 
@@ -45,6 +45,9 @@ class Conv4Config:
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.size, self.channels, self.mean, self.std)
 
+    def __str__(self) -> str:
+        return f"Conv4 of width {self.width}, stride {self.stride}, {self.norm} norm"
+
 
 @dataclass(frozen=True)
 class ResNet12Config:
@@ -77,6 +80,9 @@ class ResNet12Config:
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.size, self.channels, self.mean, self.std)
 
+    def __str__(self) -> str:
+        return f"ResNet-12 of widths {' '.join(map(str, self.widths))}, {'batch' if self.norm == 'running' else self.norm} norm"
+
 
 def _check_room(n_values: int, what: str) -> None:
     """Raise ValueError where one picture behind the first convolution would need too much memory."""
@@ -96,3 +102,10 @@ def network_config(values: dict) -> NetworkConfig:
     if kind not in KINDS:
         raise ValueError(f"a network of kind {kind!r} is not known; there are {', '.join(KINDS)}")
     return KINDS[kind](**{name: value for name, value in values.items() if name != "kind"})
+
+
+def take_same_weights(one: NetworkConfig, other: NetworkConfig) -> bool:
+    """Say whether the weights of one network fit another: a ResNet-12 takes pictures of any size."""
+    if isinstance(one, ResNet12Config) and isinstance(other, ResNet12Config):
+        one = replace(one, size=other.size)
+    return one == other

@@ -14,6 +14,10 @@ DATASETS = {
     "omniglot": "Omniglot (B. Lake et al. 2015, MIT licence), background alphabets; five of the thirty are kept for validation",
     "omniglot_vinyals": "Omniglot (B. Lake et al. 2015, MIT licence) split as by Vinyals et al. 2016, rotations as classes of their own",
     "quickdraw": "Quick, Draw! (Google, CC BY 4.0), simplified drawings of 207 categories; 69 are kept for validation and 69 for the test",
+    "mini_imagenet": "mini-ImageNet (Vinyals et al. 2016, in the split of Ravi and Larochelle 2017; ImageNet's terms: research only)",
+    "fc100": "FC100 (Oreshkin et al. 2018), the classes of CIFAR-100 (Krizhevsky 2009) split by superclass",
+    "cifar_fs": "CIFAR-FS (Bertinetto et al. 2019), the classes of CIFAR-100 (Krizhevsky 2009)",
+    "photo_patches": "patches of the photographs that scikit-image carries",
     "grocery_store": "Grocery Store (M. Klasson et al. 2019, MIT licence), split by kind of product",
 }
 INK = "Ink pictures in the kit's canonical form: light ink (1.0) on a dark background (0.0), one channel."
@@ -35,15 +39,15 @@ def safe_card(folder: Path, config: dict) -> str:
 
 def render_card(name: str, config: dict) -> str:
     """Write the card of a checkpoint from its config.json; what that says is shown as it stands there, and is never read as Markdown."""
-    network, training = config["hyper_parameters"]["network"], config["training"]
-    learner = build_learner(config["learner"], config["hyper_parameters"])
-    of_ink = network["channels"] == 1
+    training, learner = config["training"], build_learner(config["learner"], config["hyper_parameters"])
+    network = learner.config.network
+    of_ink = network.channels == 1
     lines = [
         f"# {escaped(name)}",
         "",
         escaped(
-            f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network['size']} x {network['size']} pixels, "
-            f"Conv4 of width {network['width']}, stride {network['stride']}, {network['norm']} norm."
+            f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network.size} x {network.size} pixels, "
+            f"{network}."
         ),
         INK if of_ink else PHOTOGRAPHS,
         "",

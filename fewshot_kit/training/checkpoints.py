@@ -18,6 +18,7 @@ from fewshot_kit.data.files import write_text, written_whole
 from fewshot_kit.data.locks import locked
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.build import build_learner, learner_name
+from fewshot_kit.networks.configs import take_same_weights
 from fewshot_kit.training.cards import render_card, safe_card
 from fewshot_kit.training.checkpoint_folder import (
     CARD,
@@ -199,10 +200,10 @@ def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
     All weights where both have the same, else those of the network. Raises ValueError if the networks differ.
     """
     theirs = checkpoint.learner
-    if theirs.config.network != learner.config.network:
+    if not take_same_weights(theirs.config.network, learner.config.network):
         raise ValueError(
             f"start_from: {checkpoint.name} has the network {theirs.config.network}, but {learner.config.network} is to be trained; "
-            f"choose another checkpoint, or the same width, norm, stride, channels and size"
+            f"choose another checkpoint, or leave the flags of the network out: then it is the checkpoint's"
         )
     is_same = type(theirs) is type(learner) and _shapes(theirs) == _shapes(learner)
     mine, other = (learner, theirs) if is_same else (learner.network, theirs.network)

@@ -15,7 +15,8 @@ from fewshot_kit.learners.configs import CONFIGS
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoint_folder import CONFIG, PRETRAINED, check_name, check_replaceable
 from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
-from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.networks.configs import KINDS
+from fewshot_kit.training.config import PRETRAINING, TrainConfig
 from fewshot_kit.training.runs import read_log
 from fewshot_kit.training.train import BEST, LOG
 from fewshot_kit.training.train import CONFIG as RUN_CONFIG
@@ -77,9 +78,14 @@ def record_result(folder: Path, result: Evaluation, command: str, sha256: str | 
 
 def training_command(settings: dict) -> str:
     """Return the command that repeats a run: a flag for every setting that is not the default."""
-    defaults = (dataclasses.asdict(CONFIGS[settings["learner"]]()), dataclasses.asdict(TrainConfig()))
-    flags = _flags(settings["hyper_parameters"], defaults[0]) + _flags(settings["training"], defaults[1])
-    return " ".join(["python -m fewshot_kit train", settings["learner"], *flags])
+    default, kind = CONFIGS[settings["learner"]](), settings["hyper_parameters"]["network"]["kind"]
+    words = ["train", settings["learner"]] if settings["learner"] != "nearest_mean" else ["pretrain"]
+    if kind != default.network.kind:
+        default = dataclasses.replace(default, network=KINDS[kind]())
+        words += ["--network", kind]
+    training = PRETRAINING if words[0] == "pretrain" else TrainConfig()
+    flags = _flags(settings["hyper_parameters"], dataclasses.asdict(default)) + _flags(settings["training"], dataclasses.asdict(training))
+    return " ".join(["python -m fewshot_kit", *words, *flags])
 
 
 def _flags(values: dict, defaults: dict) -> list[str]:

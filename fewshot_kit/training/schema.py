@@ -15,6 +15,7 @@ from typing import Any
 from fewshot_kit.data.opening import open_regular
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.networks.configs import KINDS, Conv4Config, NetworkConfig
 from fewshot_kit.training.config import TrainConfig
 
 MAX_BYTES = 50_000_000
@@ -127,11 +128,13 @@ def _check_fields(values: dict, kind: type, where: str, others: bool = False) ->
         _check_known(values, set(hints), where)
     for name in values.keys() & hints.keys():
         hint, place = hints[name], f"{where}.{name}"
+        if hint == NetworkConfig:  # an unknown kind is refused by its name, later
+            hint = KINDS.get(str(values[name].get("kind")), Conv4Config) if isinstance(values[name], dict) else Conv4Config
         if not dataclasses.is_dataclass(hint):
             _check_type(values[name], hint, place)
         elif not isinstance(values[name], dict):
             raise SchemaError(f"has {place} that is no object")
-        elif values[name].get("kind", "conv4") == "conv4" and not others:  # another kind is refused by its name
+        elif not others:
             _check_fields(values[name], hint, place)
 
 

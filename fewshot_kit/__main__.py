@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Annotated
 
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, check_finite, config_name
+from fewshot_kit.networks.configs import KINDS, network_config
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, find_checkpoint, list_checkpoints, read_config
-from fewshot_kit.networks.configs import KINDS, network_config
 from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from fewshot_kit.data import bundled, digits, mini_imagenet, omniglot, photographs, quickdraw
+from fewshot_kit.data import bundled, digits, mini_imagenet, omniglot, photo_patches, photographs, quickdraw
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.opening import expanded
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -111,6 +111,7 @@ _DATASETS = {
     "cifar_fs": _DataSet(ALL, partial(photographs.load_cifar, "cifar_fs"), photographs.cifar_is_here, photographs=True),
     "grocery_store": _DataSet(ALL, photographs.load_grocery_store, photographs.grocery_is_here, photographs=True),
     "grocery_store_images": _DataSet(ALL, photographs.load_grocery_store_images, photographs.grocery_is_here, photographs=True),
+    "photo_patches": _DataSet(ALL, photo_patches.load_photo_patches, lambda: True, photographs=True),
     "digits": _DataSet(("test",), digits.load_small_digits, lambda: find_spec("sklearn") is not None),
     "characters": _example_archive(bundled.CHARACTERS),
     "characters_by_alphabet": _DataSet(ALL, bundled.load_characters_by_alphabet, bundled.CHARACTERS.is_file, rotates=True),

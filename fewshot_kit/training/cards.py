@@ -45,10 +45,7 @@ def render_card(name: str, config: dict) -> str:
     lines = [
         f"# {escaped(name)}",
         "",
-        escaped(
-            f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network.size} x {network.size} pixels, "
-            f"{network}."
-        ),
+        escaped(f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network.size} x {network.size} pixels, {network}."),
         INK if of_ink else PHOTOGRAPHS,
         "",
         "## Adapting",

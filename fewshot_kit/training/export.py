@@ -12,10 +12,10 @@ import torch
 
 from fewshot_kit.learners.build import build_learner
 from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.networks.configs import KINDS
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoint_folder import CONFIG, PRETRAINED, check_name, check_replaceable
 from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
-from fewshot_kit.networks.configs import KINDS
 from fewshot_kit.training.config import PRETRAINING, TrainConfig
 from fewshot_kit.training.runs import read_log
 from fewshot_kit.training.train import BEST, LOG

@@ -10,7 +10,7 @@ from synthetic import NETWORK, noisy_episodes
 
 from fewshot_kit.learners.configs import MetaLSTMConfig
 from fewshot_kit.learners.fine_tune import SGD, fine_tune
-from fewshot_kit.learners.meta_lstm import P, LearnedOptimiser, MetaLSTM, preprocessed
+from fewshot_kit.learners.meta_lstm import LearnedOptimiser, MetaLSTM, P, preprocessed
 
 CONFIG = MetaLSTMConfig(network=NETWORK, hidden=4, inner_steps=3, train_inner_steps=3, train_way=3, train_shot=2, train_query=3)
 

@@ -15,9 +15,9 @@ from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.configs import MTLConfig
 from fewshot_kit.learners.fine_tune import SGD, fine_tune, task_gradient
 from fewshot_kit.learners.heads import HEAD, apply_head
-from fewshot_kit.learners.mtl import NONE, MTL
-from fewshot_kit.networks.configs import ResNet12Config
+from fewshot_kit.learners.mtl import MTL, NONE
 from fewshot_kit.networks.build import from_config
+from fewshot_kit.networks.configs import ResNet12Config
 
 NETWORK = ResNet12Config(widths=(8, 8, 16, 16), size=16, mean=(0.5,) * 3, std=(0.3,) * 3)
 CONFIG = MTLConfig(

@@ -5,18 +5,18 @@ torch takes seconds to import, so it is imported only once a command's words are
 
 import argparse
 import os
-import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
-from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, check_finite, config_name
+from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
+from fewshot_kit.learners.settings import parse_settings, parse_settings_of
 from fewshot_kit.networks.configs import KINDS, network_config
-from fewshot_kit.results import Evaluation, describe_result
+from fewshot_kit.results import describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, find_checkpoint, list_checkpoints, read_config
 from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
 
@@ -82,13 +82,12 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
 
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.distributed import process_group, rank
+    from fewshot_kit.training.preparation import prepared
     from fewshot_kit.training.runs import describe_row
-    from fewshot_kit.training.statistics import with_statistics
     from fewshot_kit.training.train import finish, open_run, train
 
     use_one_thread()
-    check_splits(training.source.dataset)
-    hyper_parameters = with_statistics(hyper_parameters, training)
+    hyper_parameters = prepared(hyper_parameters, training)
     with process_group(pick_device(training.device)):
         say(f"loading {training.source.dataset} …")
         run = open_run(out, hyper_parameters, training, resume=resume)
@@ -108,15 +107,6 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
         elif rank() == 0:
             print(f"stopped at step {run.step}; the same command with --resume goes on")
     return 0 if finished else INTERRUPTED
-
-
-def check_splits(dataset: str) -> None:
-    """Raise ValueError for a data set that is not there to train on, before anything of it is loaded."""
-    from fewshot_kit.data.datasets import dataset_splits
-
-    for split in ("train", "val"):
-        if split not in dataset_splits(dataset):
-            raise ValueError(f"{dataset!r} has no {split} split; train on omniglot, for instance")
 
 
 class Bar:
@@ -194,6 +184,7 @@ def evaluate_command(
     from fewshot_kit.learners.build import on_network_of
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.checkpoints import load_checkpoint
+    from fewshot_kit.training.commands import evaluation_command
     from fewshot_kit.training.export import record_result
 
     use_one_thread()
@@ -217,30 +208,6 @@ def evaluate_command(
         print(result.to_json() if json == "-" else result)
 
 
-def evaluation_command(result: Evaluation, settings: dict[str, float]) -> str:
-    """Return the command that repeats a measurement."""
-    flags = {"dataset": result.dataset, "split": result.split, "n-way": result.n_way, "n-shot": result.n_shot, "n-query": result.n_query}
-    flags |= {"episodes": result.n_episodes, "seed": result.seed}
-    flags |= {name: value for name, value in (("learner", result.learner), ("size", result.size)) if value is not None}
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    words += ["--transductive"] * result.transductive + ["--within-group"] * result.within_group
-    words += ["--set", *(f"{name}={value}" for name, value in settings.items())] if settings else []
-    return shlex.join(["python", "-m", "fewshot_kit", "evaluate", str(result.checkpoint), *words])
-
-
-def parse_settings(words: Sequence[str]) -> dict[str, float]:
-    """Read words such as inner_lr=0.01; whole numbers stay whole."""
-    found = {}
-    for word in words:
-        name, _, text = word.partition("=")
-        try:
-            found[name] = int(text) if text.lstrip("-").isdigit() else float(text)
-        except ValueError as error:
-            raise ValueError(f"a setting is written name=value, as inner_lr=0.01; {word!r} is not") from error
-        check_finite(name, found[name])
-    return found
-
-
 def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED, replace: bool = False) -> None:
     """Turn the best weights of a run into a checkpoint folder with a card.
 
@@ -256,14 +223,6 @@ def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Pa
     from fewshot_kit.training.export import export_run
 
     print(f"wrote {export_run(run, name, out, rows, replace)}")
-
-
-def parse_settings_of(word: str) -> dict:
-    """Read 5way-1shot:inner_lr=0.01,inner_steps=10."""
-    place, _, values = word.partition(":")
-    if not (found := re.fullmatch(r"([1-9]\d*)way-([1-9]\d*)shot", place)):
-        raise ValueError(f"settings are written as 5way-1shot:inner_lr=0.01,inner_steps=10; {word!r} is not")
-    return {"n_way": int(found[1]), "n_shot": int(found[2]), "values": parse_settings(values.split(","))}
 
 
 def list_command() -> None:

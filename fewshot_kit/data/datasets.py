@@ -30,7 +30,8 @@ def load_dataset(
     `samples_per_class` keeps the first so many of every class (of `quickdraw`, no more are downloaded), and is a ValueError
     where a class has fewer; without it a class has all its pictures, but of `quickdraw` those on this machine.
 
-    Photographs (`mini_imagenet`, `fc100`, `cifar_fs`, `grocery_store`, `grocery_store_images`) want `Preprocessing(channels=3)`, of 32 or 84 pixels.
+    Photographs (`mini_imagenet`, `fc100`, `cifar_fs`, `grocery_store`, `grocery_store_images`, `photo_patches`) want
+    `Preprocessing(channels=3)`, of 32 or 84 pixels.
 
     Files come from where `fewshot_kit.data.sources` finds them. What was decoded is kept in the cache, except a person's own
     pictures. Raises ValueError for an unknown name or split and for unusable pictures, ConnectionError without a network,

@@ -35,7 +35,7 @@ def decode_pictures(tree: PictureTree, classes: Classes, ink: Ink, preprocessing
 def decoded(
     tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield the pictures (channels, size, size) one by one with their place among all, class 0 first, in the order they are read fastest."""
+    """Yield the pictures (channels, size, size) one by one with their place among all, class 0 first, as they are read fastest."""
     position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
     wanted = [picture for picture in tree.pictures if picture in position]
     for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=not progress):

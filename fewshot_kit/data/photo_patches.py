@@ -25,7 +25,8 @@ PHOTOGRAPHS = {
         "galaxies": "hubble_deep_field.jpg", "coins": "coins.png",
     },
     "val": {
-        "brick wall": "brick.png", "cells": "cell.png", "handwriting": "text.png", "photographer": "camera.png", "clock": "clock_motion.png",
+        "brick wall": "brick.png", "cells": "cell.png", "handwriting": "text.png", "photographer": "camera.png",
+        "clock": "clock_motion.png",
     },
     "test": {
         "astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png", "motorcycle": "motorcycle_left.png",

@@ -23,9 +23,7 @@ class TaskSource:
     reflections: bool = False  # every class also mirrored: twice the classes
     augment: bool = True  # images are changed at random (fewshot_kit/data/augment.py)
     augment_strength: float = 1.0  # how far, of ink
-    picture_size: int | None = (
-        None  # photographs are loaded at this size, in pixels, and cropped to the network's; left out: at the network's
-    )
+    picture_size: int | None = None  # photographs are loaded at this size, in pixels, and cropped to the network's
     least_crop: float = 0.5  # the least share of a photograph that a random crop keeps
     jitter: float = 0.4  # how far brightness, contrast and saturation of a photograph are changed: factors of 1 - jitter to 1 + jitter
 

@@ -152,6 +152,6 @@ class MTL(MetricLearner):
     def describe(self) -> str:
         config = self.config
         return (
-            f"The network is frozen, scaled and shifted as was learned; a head for at most {self.max_way} classes, which starts where it was "
-            f"learned, takes {config.inner_steps} full-batch steps (epochs) of sgd at learning rate {config.inner_lr:g} on the features."
+            f"The network is frozen, scaled and shifted as was learned. A head for at most {self.max_way} classes starts where it was "
+            f"learned and takes {config.inner_steps} full-batch steps (epochs) of sgd at learning rate {config.inner_lr:g} on the features."
         )

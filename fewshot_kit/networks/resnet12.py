@@ -1,4 +1,4 @@
-"""The residual network of the few-shot papers on photographs (TADAM, Oreshkin et al. 2018; MTL, Sun et al. 2019; MetaOptNet, Lee et al. 2019)."""
+"""The residual network of the few-shot papers on photographs (Oreshkin et al. 2018; Sun et al. 2019; Lee et al. 2019)."""
 
 from itertools import pairwise
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fewshot_kit.data.task_source import TaskSource
-from fewshot_kit.learners.configs import check_at_least, check_at_most, check_numbers
+from fewshot_kit.learners.checks import check_at_least, check_at_most, check_numbers
 
 MOST_EPISODES = 1_000_000  # all are drawn before the first is measured
 MOST_THREADS = 1_024
@@ -42,6 +42,8 @@ class TrainConfig:
         check_at_least(self, outer_steps=1, evaluate_every=1, evaluation_episodes=1, threads=1, val_way=2, val_shot=1, val_query=1)
         check_at_least(self, last_lr=0, weight_decay=0)
         check_at_most(self, evaluation_episodes=MOST_EPISODES, threads=MOST_THREADS, last_lr=1, weight_decay=1)
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be above 0, not {self.clip_norm}; the papers that clip have 0.25 to 10")
         if self.optimizer not in ("adam", "sgd"):
             raise ValueError(f"optimizer must be adam or sgd, not {self.optimizer!r}")
         if self.precision not in ("float32", "bfloat16"):

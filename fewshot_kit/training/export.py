@@ -1,8 +1,6 @@
 """From a run to a checkpoint, and from a measurement to its card."""
 
-import dataclasses
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +9,10 @@ import safetensors.torch
 import torch
 
 from fewshot_kit.learners.build import build_learner
-from fewshot_kit.learners.configs import CONFIGS
-from fewshot_kit.networks.configs import KINDS
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoint_folder import CONFIG, PRETRAINED, check_name, check_replaceable
 from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
-from fewshot_kit.training.config import PRETRAINING, TrainConfig
+from fewshot_kit.training.commands import training_command
 from fewshot_kit.training.runs import read_log
 from fewshot_kit.training.train import BEST, LOG
 from fewshot_kit.training.train import CONFIG as RUN_CONFIG
@@ -74,30 +70,3 @@ def record_result(folder: Path, result: Evaluation, command: str, sha256: str | 
             raise ValueError(f"{folder} holds other weights than those that were measured, so nothing is recorded; measure it again")
         results = [row for row in config["results"] if row["command"] != command]
         write_config(folder, {**config, "results": [*results, {**result.to_dict(), "command": command}]})
-
-
-def training_command(settings: dict) -> str:
-    """Return the command that repeats a run: a flag for every setting that is not the default."""
-    default, kind = CONFIGS[settings["learner"]](), settings["hyper_parameters"]["network"]["kind"]
-    words = ["train", settings["learner"]] if settings["learner"] != "nearest_mean" else ["pretrain"]
-    if kind != default.network.kind:
-        default = dataclasses.replace(default, network=KINDS[kind]())
-        words += ["--network", kind]
-    training = PRETRAINING if words[0] == "pretrain" else TrainConfig()
-    flags = _flags(settings["hyper_parameters"], dataclasses.asdict(default)) + _flags(settings["training"], dataclasses.asdict(training))
-    return " ".join(["python -m fewshot_kit", *words, *flags])
-
-
-def _flags(values: dict, defaults: dict) -> list[str]:
-    flags = []
-    for name, value in values.items():
-        flag = name.replace("_", "-")
-        if name == "kind":  # told by the class, not by a flag
-            continue
-        if isinstance(value, dict):
-            flags += _flags(value, defaults[name])  # the command line has no prefixes
-        elif json.dumps(value) != json.dumps(defaults[name]):
-            on_or_off = isinstance(value, bool) and defaults[name] is not None
-            words = [f"--no-{flag}" if on_or_off and not value else f"--{flag}"]
-            flags += words if on_or_off else words + [shlex.quote(str(v)) for v in (value if isinstance(value, list | tuple) else [value])]
-    return flags

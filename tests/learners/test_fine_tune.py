@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from synthetic import NETWORK, Classifier, noisy_episodes
 from torch import nn
 
-from fewshot_kit.learners.configs import check_inner_loop
+from fewshot_kit.learners.checks import check_inner_loop
 from fewshot_kit.learners.fine_tune import (
     SGD,
     Adam,

@@ -1,6 +1,7 @@
 """The laws every learner keeps, and each algorithm against an independent loop."""
 
 import copy
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -29,7 +30,7 @@ from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.learners.repmet import RepMet
 from fewshot_kit.learners.reptile import Reptile
 from fewshot_kit.learners.softmax import Softmax
-from fewshot_kit.networks.configs import NORMS
+from fewshot_kit.networks.configs import NORMS, Conv4Config, ResNet12Config
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.train import BEST, LAST, open_run, train
@@ -254,8 +255,9 @@ def test_every_learner_says_of_itself_what_it_does(learner):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configurations_are_saved_whole(name):
     config_class = CONFIGS[name]
-    changed = replace(config_class(), network=replace(config_class().network, norm="batch", width=16))
-    assert config_class.from_dict(asdict(changed)) == changed
+    for network in (Conv4Config(norm="batch", width=16), ResNet12Config(widths=(8, 8, 16, 16))):
+        changed = replace(config_class(), network=network)
+        assert config_class.from_dict(json.loads(json.dumps(asdict(changed)))) == changed
 
 
 # --- Reptile's meta-gradient ---

@@ -22,8 +22,9 @@ from fewshot_kit.learners.nearest_prototype import NearestPrototype
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training.cards import render_card
 from fewshot_kit.training.checkpoints import load_checkpoint, sha256
+from fewshot_kit.training.commands import training_command
 from fewshot_kit.training.config import TrainConfig
-from fewshot_kit.training.export import export_run, record_result, training_command
+from fewshot_kit.training.export import export_run, record_result
 from fewshot_kit.training.train import BEST, LOG, open_run, run_settings, train
 
 TRAIN = TrainConfig(

@@ -1,12 +1,26 @@
-"""What a network is to know of the pictures that it will be trained on."""
+"""Before a training: is the data set there, and what is the network to know of its pictures?"""
 
 from dataclasses import replace
 
+from fewshot_kit.data.datasets import dataset_splits
 from fewshot_kit.learners.configs import LearnerConfig
 from fewshot_kit.networks.configs import ResNet12Config
 from fewshot_kit.training.config import TrainConfig
 
 DIGITS = 4
+
+
+def prepared(learner: LearnerConfig, training: TrainConfig) -> LearnerConfig:
+    """Return the configuration that a training begins with, once it is known that there is something to train on."""
+    check_splits(training.source.dataset)
+    return with_statistics(learner, training)
+
+
+def check_splits(dataset: str) -> None:
+    """Raise ValueError for a data set that is not there to train on, before anything of it is loaded."""
+    for split in ("train", "val"):
+        if split not in dataset_splits(dataset):
+            raise ValueError(f"{dataset!r} has no {split} split; train on omniglot, for instance")
 
 
 def with_statistics(learner: LearnerConfig, training: TrainConfig) -> LearnerConfig:

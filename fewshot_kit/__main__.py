@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
+from fewshot_kit.data.files import writing
 from fewshot_kit.learners.configs import CONFIGS, check_finite, config_name
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
@@ -172,12 +173,12 @@ def evaluate_command(
     with Bar("measuring", episodes) as bar:
         result = evaluate(learner, sampler, n_episodes=episodes, seed=seed, transductive=transductive, on_progress=bar.show)
     result = dataclasses.replace(result, checkpoint=loaded.name)
-    if json not in (None, "-"):
-        write_text(Path(json), result.to_json() + "\n")
     try:
+        if json not in (None, "-"):
+            write_text(Path(json), result.to_json() + "\n")
         if record:
             record_result(loaded.folder, result, evaluation_command(result, given), loaded.config["sha256"])
-    finally:  # what was measured is told whether or not it could be recorded
+    finally:  # what was measured is told whether or not it could be written down
         print(result.to_json() if json == "-" else result)
 
 
@@ -259,6 +260,20 @@ def run_command(arguments: list[str]) -> int:
     return tyro.cli(command, prog=shlex.join(["python", "-m", "fewshot_kit", *words]), args=rest) or 0
 
 
+def of_output(error: Exception) -> Exception:
+    """Return the error, told as one of standard output where it is: the one thing that is written without a name."""
+    try:
+        with writing("standard output"):
+            sys.stdout.flush()
+            if isinstance(error, OSError) and error.filename is None:
+                raise error
+    except OSError as told:
+        error = told
+    if getattr(error, "target", None) == "standard output":  # what it still holds must not fail again at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return error
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status; what a person can mend is one line on standard error, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -273,7 +288,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the exit
         return NOT_READ
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {of_output(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

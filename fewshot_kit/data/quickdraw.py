@@ -26,7 +26,7 @@ from tqdm import tqdm
 from fewshot_kit.data.archives import read_zip_entry, reading
 from fewshot_kit.data.cache import cached
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.data.files import written_whole
+from fewshot_kit.data.files import NotWrittenError, written_whole
 from fewshot_kit.data.images import preprocess
 from fewshot_kit.data.opening import open_regular
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -247,6 +247,8 @@ def _downloading(url: str, target: Path) -> Iterator[BinaryIO]:
     try:
         with written_whole(target) as file:
             yield file
+    except NotWrittenError:  # no fault of the network
+        raise
     except OSError as error:  # requests' exceptions are all OSErrors
         raise ConnectionError(f"{url} could not be downloaded ({root_cause(error)}). {by_hand}") from error
     except ValueError as error:

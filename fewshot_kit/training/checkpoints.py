@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from contextlib import AbstractContextManager, suppress
@@ -14,7 +15,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from fewshot_kit.data.files import write_text, written_whole
+from fewshot_kit.data.files import write_text, write_together, writing
 from fewshot_kit.data.locks import locked
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.build import build_learner, learner_name
@@ -29,6 +30,7 @@ from fewshot_kit.training.checkpoint_folder import (
     check_name,
     check_replaceable,
     find_checkpoint,
+    moved_away,
     read_config,
     settings_for,
 )
@@ -54,9 +56,11 @@ class Checkpoint:
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors by name as safetensors, the file whole; memory formats such as channels_last are not kept."""
-    content = safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
-    with written_whole(path) as file:
-        file.write(content)
+    write_together({path: tensors_as_bytes(tensors, metadata)})
+
+
+def tensors_as_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
 
 
 def sha256(path: Path) -> str:
@@ -82,9 +86,10 @@ def save_checkpoint(
     """
     folder = Path(folder)
     check_name(folder.name)
-    with lock_of(folder):
+    with lock_of(folder), writing(folder, parts=True):
+        _tidy(folder)
         check_replaceable(folder, replace)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.new."))
         try:
             write_tensors(staging / WEIGHTS, learner.released_state())
             config = _config(learner, training, results, settings or [], sha256(staging / WEIGHTS))
@@ -95,6 +100,7 @@ def save_checkpoint(
             _swap(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+        _tidy(folder)
     return folder
 
 
@@ -145,11 +151,28 @@ def _mended(place: Path) -> Path:
     if not is_moved and not (folder / PENDING_CARD).is_file():
         return place
     with suppress(OSError), lock_of(folder):
-        if is_moved and not folder.exists():
-            os.rename(place, folder)
-            place.parent.rmdir()
+        _put_back(folder)
         mend_card(folder)
     return folder if (folder / CONFIG).is_file() else place
+
+
+def _put_back(folder: Path) -> None:
+    """Put a checkpoint back in its place that a killed save had moved away, under its lock."""
+    for place in moved_away(folder):
+        if not folder.exists() and (place / CONFIG).is_file():
+            os.rename(place, folder)
+            place.parent.rmdir()
+
+
+def _tidy(folder: Path) -> None:
+    """Put the checkpoint in its place and remove what killed saves of it left, under its lock: nobody who lives is saving it."""
+    _put_back(folder)
+    if not (folder / CONFIG).is_file():  # nothing is removed unless the checkpoint is there
+        return
+    is_left = re.compile(rf"\.{re.escape(folder.name)}\.(new|old)\.[a-z0-9_]{{8}}").fullmatch  # as `mkdtemp` names them
+    for path in folder.parent.iterdir():
+        if is_left(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(staging: Path, folder: Path) -> None:

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+from fewshot_kit.data.files import NotWrittenError, write_text
 from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
 
 LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
@@ -79,3 +81,21 @@ def differences(before: dict, now: dict) -> list[str]:
         elif name in before and before[name] != value:
             found.append(name)
     return found
+
+
+def truncate_log(path: Path, step: int) -> None:
+    """Drop the lines that a killed run wrote after its last saved state, and one that was cut short."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("}\n")]
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        if kept != lines:  # there may be no room to write the same again
+            write_text(path, "".join(kept))
+
+
+def write_result(folder: Path, result: Evaluation) -> None:
+    """Write result.json; where that cannot be, the error tells what was measured."""
+    try:
+        write_text(folder / RESULT, result.to_json() + "\n")
+    except NotWrittenError as error:
+        raise type(error)(f"{error}. What was measured: {result}") from error

@@ -9,8 +9,8 @@ import numpy as np
 
 from fewshot_kit.results import Interval
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
+from fewshot_kit.training.run_folder import CONFIG, LAST, LOG, RESULT
 from fewshot_kit.training.schema import SchemaError, check_run, read_json
-from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT
 
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
 _ROW = ("step", "train_loss", "val_accuracy", "val_loss")

@@ -1,14 +1,15 @@
 """The one meta-training loop: outer steps, validation, the best weights kept, resumable at any moment.
 
 A run folder holds config.json (all settings), log.jsonl (a line an evaluation), last.safetensors (everything a resume needs),
-best.safetensors (the weights of the best validation) and, at the end, result.json. Only the log's last line can be left half-written.
+best.safetensors (the weights of the best validation) and, at the end, result.json. Each is written whole, and those of one validation
+together: a full disk leaves the files of the validation before.
 """
 
 import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
-from fewshot_kit.data.files import write_text
+from fewshot_kit.data.files import write_text, write_together
 from fewshot_kit.data.locks import InUseError, locked
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.base import TrainableLearner
@@ -28,10 +29,21 @@ from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.devices import pick_device, torch_threads
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
-from fewshot_kit.training.checkpoints import load_checkpoint, start_from, write_tensors
+from fewshot_kit.training.checkpoints import load_checkpoint, start_from, tensors_as_bytes
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.interrupts import interrupt_between_steps
-from fewshot_kit.training.run_folder import BEST, CONFIG, LAST, LOCK, LOG, RESULT, check_can_begin, differences, has_begun
+from fewshot_kit.training.run_folder import (
+    BEST,
+    CONFIG,
+    LAST,
+    LOCK,
+    LOG,
+    check_can_begin,
+    differences,
+    has_begun,
+    truncate_log,
+    write_result,
+)
 
 OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
 
@@ -49,6 +61,7 @@ class Run:
         self.learner.begin_training(self.dataset, self.generator)
         self.optimizer = torch.optim.Adam(learner.trainable_parameters(), lr=config.meta_lr)
         self.step, self.seconds, self.best = 0, 0.0, -math.inf
+        self._saved_step: int | None = None
         self._stamps = None  # of the files of this run, as it left them
 
     def _sampler(self, split: str) -> EpisodeSampler:
@@ -107,8 +120,8 @@ class Run:
         distributed.add_up([loss, *gradients], len(mine) / len(batches))
         return loss.item(), gradients
 
-    def save(self) -> None:
-        """Write everything a resume needs, atomically; of several processes, the first one writes."""
+    def save(self, others: Mapping[str, bytes] | None = None) -> None:
+        """Write everything a resume needs, and `others` by name before it: all or nothing; of several processes, the first one writes."""
         if distributed.rank() != 0:
             return
         tensors = {f"model.{name}": value for name, value in self.learner.state_dict().items()}
@@ -116,8 +129,14 @@ class Run:
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         tensors["generator"] = self.generator.get_state()
         counters = {"step": self.step, "seconds": self.seconds, "best": self.best}
-        write_tensors(self.folder / LAST, tensors, {"counters": json.dumps(counters)})
+        files = {**(others or {}), LAST: tensors_as_bytes(tensors, {"counters": json.dumps(counters)})}
+        write_together({self.folder / name: content for name, content in files.items()})
+        self._saved_step = self.step
         self.note_files()
+
+    @property
+    def is_saved(self) -> bool:
+        return self._saved_step == self.step
 
     def note_files(self) -> None:
         """Remember the run's files as they are now, so that another process that takes up the run is noticed."""
@@ -152,6 +171,7 @@ class Run:
         self.optimizer.load_state_dict(state)
         self.generator.set_state(tensors["generator"])
         self.step, self.seconds, self.best = counters["step"], counters["seconds"], counters["best"]
+        self._saved_step = self.step
 
 
 def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainConfig, *, resume: bool = False) -> Run:
@@ -179,7 +199,7 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
         if distributed.rank() == 0:
             if not is_begun:
                 _write_settings(run, {**settings, "start": start, "versions": {"torch": torch.__version__}}, resume)
-            _truncate_log(folder / LOG, run.step)
+            truncate_log(folder / LOG, run.step)
             run.note_files()
     return run
 
@@ -207,14 +227,6 @@ def _check_same_settings(folder: Path, settings: dict) -> None:
         raise ValueError(f"{folder} was begun by an earlier version of the kit; choose another folder")
     if changed := differences(saved, json.loads(json.dumps(settings))):
         raise ValueError(f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder")
-
-
-def _truncate_log(path: Path, step: int) -> None:
-    """Drop the lines that a killed run wrote after its last saved state, and one that was cut short."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("}\n")]
-        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def train(
@@ -248,17 +260,18 @@ def train(
             except Cancelled:
                 break
         run.seconds = time.perf_counter() - started
-        run.save()
+        if not run.is_saved:
+            run.save()
     return run.step == config.outer_steps
 
 
 def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> dict:
     """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
     result = run.evaluate("val", run.config.evaluation_episodes, on_progress)
-    is_best = result.best_by > run.best
+    is_best, files = result.best_by > run.best, {}
     if is_best:
         run.best = result.best_by
-        write_tensors(run.folder / BEST, run.learner.released_state(), {"step": str(run.step)})
+        files[BEST] = tensors_as_bytes(run.learner.released_state(), {"step": str(run.step)})
     row = {
         "step": run.step,
         "train_loss": train_loss,
@@ -268,9 +281,9 @@ def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> di
         "seconds": round(run.seconds, 1),
     }
     # Before the state: a process killed in between takes this step again, and writes the line again in place of this one.
-    with open(run.folder / LOG, "a", encoding="utf-8") as log:
-        log.write(json.dumps(row) + "\n")
-    run.save()
+    log = run.folder / LOG
+    files[LOG] = (log.read_bytes() if log.is_file() else b"") + (json.dumps(row) + "\n").encode("utf-8")
+    run.save(files)
     return row
 
 
@@ -278,5 +291,5 @@ def finish(run: Run, split: str = "val", n_episodes: int = 600, on_progress: OnP
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
     run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
     result = run.evaluate(split, n_episodes, on_progress)
-    write_text(run.folder / RESULT, result.to_json() + "\n")
+    write_result(run.folder, result)
     return result

@@ -1,6 +1,5 @@
 """Meta-training: a run interrupted anywhere and taken up again ends in the very same weights, and one that diverges keeps what was good."""
 
-import builtins
 import contextlib
 import dataclasses
 import json
@@ -234,7 +233,7 @@ class Killed(BaseException):
 
 def file_operations(patch, die_at: int | None) -> list[str]:
     """Count what reaches the disk; at operation `die_at` nothing does any more."""
-    done, replace, open_file = [], os.replace, builtins.open
+    done, replace = [], os.replace
 
     def operation(what: str) -> None:
         if die_at is not None and len(done) >= die_at:
@@ -245,13 +244,7 @@ def file_operations(patch, die_at: int | None) -> list[str]:
         operation(f"replace {Path(target).name}")
         replace(source, target)
 
-    def counted_open(file, mode="r", *arguments, **options):
-        if mode == "a":
-            operation(f"append {Path(file).name}")
-        return open_file(file, mode, *arguments, **options)
-
     patch.setattr(os, "replace", counted_replace)
-    patch.setattr(builtins, "open", counted_open)
     return done
 
 
@@ -259,7 +252,7 @@ def test_a_run_that_dies_before_any_of_its_writes_is_taken_up_to_the_same_weight
     with monkeypatch.context() as patch:
         operations = file_operations(patch, None)
         run_to_the_end(tmp_path / "counted")
-    assert {"append log.jsonl", "replace last.safetensors", "replace best.safetensors", "replace config.json"} == set(operations)
+    assert {"replace log.jsonl", "replace last.safetensors", "replace best.safetensors", "replace config.json"} == set(operations)
     for die_at in range(len(operations)):
         folder = tmp_path / str(die_at)
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
@@ -420,6 +413,21 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_state(tmp_path, train_inn
     assert same_state(before, weights(run.folder / LAST)) and all_finite(run.folder / LAST) and all_finite(run.folder / BEST)
     assert begin(run.folder, resume=True, evaluate_every=1).step == 2
     assert [row["step"] for row in log_of(run.folder)] == [1, 2]
+
+
+def test_a_validation_that_diverges_stops_the_run_and_says_what_to_lower(tmp_path):
+    bare = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, norm="none"), inner_steps=20)
+    diverging = dataclasses.replace(bare, inner_lr=1e6)
+    with pytest.raises(FloatingPointError, match=r"not finite in 1 of 1 episodes: lower inner_lr"):
+        begin(tmp_path / "never", diverging)
+    assert not (tmp_path / "never").exists()
+    run = begin(tmp_path / "run", bare, evaluate_every=2)
+    train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 3 else None)
+    before = contents(run.folder)
+    run.learner.config = diverging
+    with pytest.raises(FloatingPointError, match=r"not finite in \d of 3 episodes: lower inner_lr"):
+        train(run)
+    assert contents(run.folder) == before and begin(run.folder, bare, resume=True, evaluate_every=2).step == 3
 
 
 def test_a_full_disk_during_a_save_leaves_the_state_before(tmp_path, monkeypatch):

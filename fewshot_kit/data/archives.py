@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from fewshot_kit.data.cancelling import Cancelled, Check, go_on
+
 MAX_ARCHIVE_BYTES = 2_000_000_000  # uncompressed, of all entries together
 MAX_ARCHIVE_ENTRIES = 500_000
 MAX_ENTRY_BYTES = 300_000_000  # uncompressed, of one entry that is read, and of a header
@@ -48,7 +50,7 @@ def reading(what: str) -> Iterator[None]:
     """Turn everything that reading an archive can raise into an ArchiveError that says what was read."""
     try:
         yield
-    except ArchiveError:
+    except (ArchiveError, Cancelled):
         raise
     except Exception as error:  # damaged headers make zipfile, tarfile and the decompressors raise nearly anything
         raise ArchiveError(f"{what} is cut short or damaged ({error}); download or pack it again") from error
@@ -57,12 +59,13 @@ def reading(what: str) -> Iterator[None]:
 # --- zip ---
 
 
-def zip_tree(archive: zipfile.ZipFile, origin: str) -> PictureTree:
+def zip_tree(archive: zipfile.ZipFile, origin: str, check: Check = go_on) -> PictureTree:
     """List a zip archive. Raises ArchiveError for what must not be read: links, devices, passwords, paths that lead out, too much."""
     entries = archive.infolist()
     check_totals(origin, len(entries), sum(entry.file_size for entry in entries))
     paths = {}
     for entry in entries:
+        check()
         path = _safe_path(origin, entry.orig_filename)
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise ArchiveError(f"{origin} has a link or a device ({entry.filename!r}); pack plain files and folders only")
@@ -143,12 +146,13 @@ class _Counted(io.RawIOBase):
             raise ArchiveError(f"{self._origin} unpacks to more than {MAX_ARCHIVE_BYTES:,} bytes; choose fewer or smaller pictures")
 
 
-def tar_tree(archive: tarfile.TarFile, origin: str) -> PictureTree:
+def tar_tree(archive: tarfile.TarFile, origin: str, check: Check = go_on) -> PictureTree:
     """List a tar archive, which is read through for it. Raises ArchiveError for what must not be read."""
     paths: dict[PurePosixPath, tarfile.TarInfo] = {}
     n_bytes = 0
     with reading(origin):
         for n_entries, member in enumerate(archive, start=1):
+            check()
             if member.size < 0:  # the next entry would be an earlier one, again and again
                 raise ArchiveError(f"{origin} has an entry of {member.size} bytes ({member.name!r}); download or pack it again")
             n_bytes += member.size

@@ -23,28 +23,30 @@ from fewshot_kit.data.archives import (
     tar_tree,
     zip_tree,
 )
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.opening import open_regular
 
 MAX_SECONDS = 30  # of looking through a folder
 
 
 @contextmanager
-def open_tree(path: Path) -> Iterator[PictureTree]:
+def open_tree(path: Path, check: Check = go_on) -> Iterator[PictureTree]:
     """List a folder, or a .zip, .tar or .tar.gz archive, by its content; an archive stays open meanwhile.
 
+    `check` is called at every entry; raise `Cancelled` in it to stop.
     Raises ArchiveError where one is damaged, encrypted, too large, too deep, or has an entry which could reach outside it.
     """
     if path.is_dir():
-        yield _folder_tree(path)
+        yield _folder_tree(path, check)
         return
     with _opened(path) as file:
         if zipfile.is_zipfile(file):
             with reading(str(path)):
                 archive = zipfile.ZipFile(file)
-                tree = zip_tree(archive, str(path))
+                tree = zip_tree(archive, str(path), check)
         else:
             archive = _as_tar(file, path)
-            tree = tar_tree(archive, str(path))
+            tree = tar_tree(archive, str(path), check)
         with archive:
             yield tree
 
@@ -72,7 +74,7 @@ def _as_tar(file: BinaryIO, path: Path) -> tarfile.TarFile:
 # --- a folder ---
 
 
-def _folder_tree(root: Path) -> PictureTree:
+def _folder_tree(root: Path, check: Check) -> PictureTree:
     """Look through a folder: first what is in it, then where its links lead, unless that was looked through before."""
     folders, pictures = [], []
     seen: set[tuple[int, int]] = set()
@@ -87,9 +89,14 @@ def _folder_tree(root: Path) -> PictureTree:
                 continue
             seen.add((status.st_dev, status.st_ino))
             folders.append(folder)
-            for entry in _entries(root / folder):
-                n_entries += 1
-                _check_effort(root, n_entries, deadline)
+            entries = []
+            with os.scandir(root / folder) as found:
+                for entry in found:
+                    check()
+                    _check_effort(root, n_entries := n_entries + 1, deadline)
+                    entries.append(entry)
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                check()
                 name = PurePosixPath(entry.name)
                 if is_visible(name) and entry.is_dir():
                     (links if entry.is_symlink() else inside).append(folder / name)
@@ -104,11 +111,6 @@ def _looking_at(root: Path, folder: PurePosixPath) -> Iterator[None]:
         yield
     except OSError as error:
         raise ArchiveError(f"folder {str(folder)!r} of {root} cannot be read ({error.strerror}); allow it, or take it away") from error
-
-
-def _entries(folder: Path) -> list[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _check_effort(root: Path, n_entries: int, deadline: float) -> None:

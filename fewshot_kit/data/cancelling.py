@@ -1,0 +1,13 @@
+"""How long work is stopped by whoever asked for it: it is given a function that it calls between two steps, and that raises."""
+
+from collections.abc import Callable
+
+Check = Callable[[], None]  # raises Cancelled once the work is no longer wanted
+
+
+class Cancelled(Exception):
+    """Raised by a callback to stop what called it between two steps."""
+
+
+def go_on() -> None:
+    """Raise nothing: the check of work that nobody stops."""

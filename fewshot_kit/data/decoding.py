@@ -58,4 +58,4 @@ def kept_images(name: str, paths: Sequence[Path], preprocessing: Preprocessing, 
 def decode_tree(path: Path, ink: Ink, split: str, preprocessing: Preprocessing, progress: bool, check: Check = go_on) -> ClassImages:
     """Decode a folder or archive of one sub-folder a class."""
     with open_tree(path, check) as tree:
-        return replace(decode_pictures(tree, pictures_by_class(tree), ink, preprocessing, progress, check), split=split)
+        return replace(decode_pictures(tree, pictures_by_class(tree, check), ink, preprocessing, progress, check), split=split)

@@ -23,7 +23,7 @@ from fewshot_kit.data.archives import (
     tar_tree,
     zip_tree,
 )
-from fewshot_kit.data.cancelling import Check, go_on
+from fewshot_kit.data.cancelling import Check, checked, go_on
 from fewshot_kit.data.opening import open_regular
 
 MAX_SECONDS = 30  # of looking through a folder
@@ -122,37 +122,37 @@ def _check_effort(root: Path, n_entries: int, deadline: float) -> None:
 # --- classes ---
 
 
-def pictures_by_class(tree: PictureTree) -> dict[str, tuple[PurePosixPath, ...]]:
+def pictures_by_class(tree: PictureTree, check: Check = go_on) -> dict[str, tuple[PurePosixPath, ...]]:
     """Group pictures by the folder that holds them, classes and pictures in order of their names.
 
     Folders that wrap everything are looked through; below them, nested classes are named by their path ("Greek/alpha").
     Pictures beside the class folders belong to none. Raises ValueError for an empty class folder or fewer than two classes.
     """
     by_folder: dict[PurePosixPath, list[PurePosixPath]] = {}
-    for picture in tree.pictures:
+    for picture in checked(tree.pictures, check):
         by_folder.setdefault(picture.parent, []).append(picture)
-    folders = set(tree.folders) | {folder for holder in by_folder for folder in (holder, *holder.parents)}
+    folders = set(tree.folders) | {folder for holder in checked(by_folder, check) for folder in (holder, *holder.parents)}
     folders.discard(PurePosixPath("."))
-    root = _look_through(folders)
-    classes = {str(folder.relative_to(root)): pictures for folder, pictures in by_folder.items() if root in folder.parents}
-    _check_classes(tree, root, folders, classes)
-    return {name: tuple(sorted(classes[name])) for name in sorted(classes)}
+    root = _look_through(folders, check)
+    classes = {str(folder.relative_to(root)): pictures for folder, pictures in checked(by_folder.items(), check) if root in folder.parents}
+    _check_classes(tree, root, folders, classes, check)
+    return {name: tuple(sorted(classes[name])) for name in checked(sorted(classes), check)}
 
 
-def _look_through(folders: set[PurePosixPath]) -> PurePosixPath:
+def _look_through(folders: set[PurePosixPath], check: Check) -> PurePosixPath:
     """Descend while there is just one folder and it has folders in it."""
     root = PurePosixPath(".")
     while True:
-        below = [folder for folder in folders if root in folder.parents]
-        tops = {folder.parts[len(root.parts)] for folder in below}
+        below = [folder for folder in checked(folders, check) if root in folder.parents]
+        tops = {folder.parts[len(root.parts)] for folder in checked(below, check)}
         if len(tops) != 1 or len(below) == 1:
             return root
         root = root / tops.pop()
 
 
-def _check_classes(tree: PictureTree, root: PurePosixPath, folders: set[PurePosixPath], classes: dict[str, list]):
-    inner = {folder.parent for folder in folders}
-    leaves = {str(folder.relative_to(root)) for folder in folders - inner if root in folder.parents}
+def _check_classes(tree: PictureTree, root: PurePosixPath, folders: set[PurePosixPath], classes: dict[str, list], check: Check) -> None:
+    inner = {folder.parent for folder in checked(folders, check)}
+    leaves = {str(folder.relative_to(root)) for folder in checked(folders - inner, check) if root in folder.parents}
     empty = sorted(leaves - set(classes))
     if empty:
         kinds = " ".join(sorted(PICTURE_SUFFIXES))

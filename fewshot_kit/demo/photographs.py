@@ -39,7 +39,7 @@ def are_photographs(dataset: str, check: Check = go_on) -> bool:
     if not dataset.startswith(FOLDER):
         return has_photographs(dataset)
     with open_tree(expanded(dataset.removeprefix(FOLDER)), check) as tree:
-        classes = pictures_by_class(tree).values()
+        classes = pictures_by_class(tree, check).values()
         chosen = [picture for pictures in zip_longest(*classes) for picture in pictures if picture is not None][:LOOKED_AT]
         shares = [coloured_share(read_image(tree.read(picture), name=str(picture))) for picture in chosen]
     return float(np.median(shares)) > SHARE

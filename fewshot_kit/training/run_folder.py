@@ -5,6 +5,8 @@ from pathlib import Path
 
 from fewshot_kit.learners.configs import CONFIGS
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.schema import SchemaError, check_begun, read_json
 
 LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
 LOCK = ".lock"
@@ -13,6 +15,16 @@ LOCK = ".lock"
 def has_begun(folder: Path) -> bool:
     """Say whether a run was saved there, so that it can be resumed."""
     return (folder / CONFIG).is_file() and (folder / LAST).is_file()
+
+
+def read_begun(folder: Path) -> tuple[dict, TrainConfig]:
+    """Return the config.json of a run that is to be taken up or exported, and its training. Raises ValueError for what cannot be one."""
+    path = folder / CONFIG
+    try:
+        record = read_json(path)
+        return record, check_begun(record)
+    except SchemaError as error:
+        raise ValueError(f"{path} {error}; put back the file as the training wrote it, or choose another folder") from error
 
 
 def check_can_begin(folder: Path, settings: dict, *, resume: bool) -> None:
@@ -56,10 +68,9 @@ def _is_left_over(name: str) -> bool:
 
 def _read(path: Path) -> dict:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _is_of_a_run(record: dict) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -28,10 +27,13 @@ from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.devices import pick_device, torch_threads
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
-from fewshot_kit.training.checkpoints import load_checkpoint, start_from, write_tensors
+from fewshot_kit.training.checkpoints import load_checkpoint, start_from
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.interrupts import interrupt_between_steps
-from fewshot_kit.training.run_folder import BEST, CONFIG, LAST, LOCK, LOG, RESULT, check_can_begin, differences, has_begun
+from fewshot_kit.training.run_folder import BEST, CONFIG, LAST, LOCK, LOG, RESULT, check_can_begin, differences, has_begun, read_begun
+from fewshot_kit.training.run_state import Counters, read_state, write_state
+from fewshot_kit.training.runs import read_log
+from fewshot_kit.training.weights import load_best, read_best, write_tensors
 
 OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
 
@@ -111,12 +113,7 @@ class Run:
         """Write everything a resume needs, atomically; of several processes, the first one writes."""
         if distributed.rank() != 0:
             return
-        tensors = {f"model.{name}": value for name, value in self.learner.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        tensors["generator"] = self.generator.get_state()
-        counters = {"step": self.step, "seconds": self.seconds, "best": self.best}
-        write_tensors(self.folder / LAST, tensors, {"counters": json.dumps(counters)})
+        write_state(self.folder, self.learner, self.optimizer, self.generator, Counters(self.step, self.seconds, self.best))
         self.note_files()
 
     def note_files(self) -> None:
@@ -139,19 +136,11 @@ class Run:
             yield
 
     def restore(self) -> None:
-        """Read what `save` wrote."""
-        with safetensors.safe_open(self.folder / LAST, "pt") as file:
-            counters = json.loads(file.metadata()["counters"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, the file is no dictionary
-        self.learner.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        state = self.optimizer.state_dict()
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state["state"].setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict(state)
-        self.generator.set_state(tensors["generator"])
-        self.step, self.seconds, self.best = counters["step"], counters["seconds"], counters["best"]
+        """Read what `save` wrote. Raises ValueError where it is damaged, or where the best weights are: they are needed only at the end."""
+        counters = read_state(self.folder, self.learner, self.optimizer, self.generator, self.config.outer_steps)
+        if counters.best > -math.inf:
+            read_best(self.folder, self.learner)
+        self.step, self.seconds, self.best = counters.step, counters.seconds, counters.best
 
 
 def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainConfig, *, resume: bool = False) -> Run:
@@ -177,9 +166,10 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
         if is_begun:
             run.restore()
         if distributed.rank() == 0:
+            rows = read_log(folder / LOG)  # before anything is written: it may be damaged
             if not is_begun:
                 _write_settings(run, {**settings, "start": start, "versions": {"torch": torch.__version__}}, resume)
-            _truncate_log(folder / LOG, run.step)
+            _truncate_log(folder / LOG, rows, run.step)
             run.note_files()
     return run
 
@@ -202,19 +192,15 @@ def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
 
 
 def _check_same_settings(folder: Path, settings: dict) -> None:
-    saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if "source" not in saved.get("training", {}):
-        raise ValueError(f"{folder} was begun by an earlier version of the kit; choose another folder")
+    saved, _ = read_begun(folder)
     if changed := differences(saved, json.loads(json.dumps(settings))):
         raise ValueError(f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder")
 
 
-def _truncate_log(path: Path, step: int) -> None:
-    """Drop the lines that a killed run wrote after its last saved state, and one that was cut short."""
+def _truncate_log(path: Path, rows: list[dict], step: int) -> None:
+    """Drop the rows of a log that a killed run wrote after its last saved state, and a line that was cut short."""
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("}\n")]
-        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
 
 
 def train(
@@ -276,7 +262,7 @@ def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> di
 
 def finish(run: Run, split: str = "val", n_episodes: int = 600, on_progress: OnProgress | None = None) -> Evaluation:
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
-    run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
+    load_best(run.folder, run.learner)
     result = run.evaluate(split, n_episodes, on_progress)
     write_text(run.folder / RESULT, result.to_json() + "\n")
     return result

@@ -16,8 +16,10 @@ from fewshot_kit.learners.configs import CONFIGS, check_finite, config_name
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
 from fewshot_kit.training.config import MeasureConfig, TrainConfig
+from fewshot_kit.training.schema import shortened
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
+MAX_MESSAGE = 1_500  # letters of an error: a word that it repeats may be as long as a book
 
 
 def say(text: str) -> None:
@@ -273,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the exit
         return NOT_READ
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shortened(str(error), MAX_MESSAGE)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -4,21 +4,23 @@ torch takes seconds to import, so it is imported only once a command's words are
 """
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 from fewshot_kit.data.files import writing
-from fewshot_kit.learners.configs import CONFIGS, check_finite, config_name
+from fewshot_kit.learners.configs import CONFIGS, config_name
+from fewshot_kit.learners.settings import parse_settings, parse_settings_of
 from fewshot_kit.results import Evaluation, describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
 from fewshot_kit.training.config import MeasureConfig, TrainConfig
+from fewshot_kit.training.schema import shortened
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
+MAX_MESSAGE = 1_500  # letters of an error: a word that it repeats may be as long as a book
 
 
 def say(text: str) -> None:
@@ -192,19 +194,6 @@ def evaluation_command(result: Evaluation, settings: dict[str, float]) -> str:
     return shlex.join(["python", "-m", "fewshot_kit", "evaluate", str(result.checkpoint), *words])
 
 
-def parse_settings(words: Sequence[str]) -> dict[str, float]:
-    """Read words such as inner_lr=0.01; whole numbers stay whole."""
-    found = {}
-    for word in words:
-        name, _, text = word.partition("=")
-        try:
-            found[name] = int(text) if text.lstrip("-").isdigit() else float(text)
-        except ValueError as error:
-            raise ValueError(f"a setting is written name=value, as inner_lr=0.01; {word!r} is not") from error
-        check_finite(name, found[name])
-    return found
-
-
 def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED, replace: bool = False) -> None:
     """Turn the best weights of a run into a checkpoint folder with a card.
 
@@ -220,14 +209,6 @@ def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Pa
     from fewshot_kit.training.export import export_run
 
     print(f"wrote {export_run(run, name, out, rows, replace)}")
-
-
-def parse_settings_of(word: str) -> dict:
-    """Read 5way-1shot:inner_lr=0.01,inner_steps=10."""
-    place, _, values = word.partition(":")
-    if not (found := re.fullmatch(r"([1-9]\d*)way-([1-9]\d*)shot", place)):
-        raise ValueError(f"settings are written as 5way-1shot:inner_lr=0.01,inner_steps=10; {word!r} is not")
-    return {"n_way": int(found[1]), "n_shot": int(found[2]), "values": parse_settings(values.split(","))}
 
 
 def list_command() -> None:
@@ -288,7 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the exit
         return NOT_READ
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {of_output(error)}", file=sys.stderr)
+        print(f"error: {shortened(str(of_output(error)), MAX_MESSAGE)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -167,6 +167,13 @@ def test_what_a_person_can_mend_is_one_line(folder, capsys, arguments, complaint
     assert complaint in error_of(capsys, arguments)
 
 
+@pytest.mark.parametrize(
+    "words", [["export", "nowhere", "--name"], ["evaluate"], ["evaluate", "tiny", "--dataset"], ["evaluate", "tiny", "--set"]]
+)
+def test_a_word_as_long_as_a_book_is_not_repeated_whole(folder, capsys, words):
+    assert len(error_of(capsys, [*words, "x" * 100_000])) < 1_600
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize("command", [["evaluate", "tiny", *QUICK], ["train", "reptile", "--out", "never"]])
 def test_a_missing_gpu_is_one_line(folder, capsys, command, monkeypatch, tmp_path):

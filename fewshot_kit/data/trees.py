@@ -68,7 +68,7 @@ def _as_tar(file: BinaryIO, path: Path) -> tarfile.TarFile:
     except tarfile.ReadError as error:
         raise ArchiveError(f"{path} is neither a folder nor a readable .zip, .tar or .tar.gz archive; was it copied completely?") from error
     except Exception as error:
-        raise ArchiveError(f"{path} is cut short or damaged ({error}); download or pack it again") from error
+        raise ArchiveError(f"{path} is cut short or damaged ({str(error)[:200]}); download or pack it again") from error
 
 
 # --- a folder ---

@@ -1,8 +1,11 @@
 """What a person may turn when a learner adapts. Panels, command line, parameters of notebooks, cards and results build on this alone."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from fewshot_kit.learners.configs import check_finite
 
 CHOSEN, DEFAULT = "set by hand", "the default"
 
@@ -36,3 +39,24 @@ def epochs(value: int, source: str) -> Setting:
 def describe(settings: Sequence[Setting]) -> str:
     """Write settings as "learning rate 0.02, epochs 10", "" where there is nothing to set."""
     return ", ".join(str(setting) for setting in settings)
+
+
+def parse_settings(words: Sequence[str]) -> dict[str, float]:
+    """Read words such as inner_lr=0.01; whole numbers stay whole."""
+    found = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            found[name] = int(text) if text.lstrip("-").isdigit() else float(text)
+        except ValueError as error:
+            raise ValueError(f"a setting is written name=value, as inner_lr=0.01; {word!r} is not") from error
+        check_finite(name, found[name])
+    return found
+
+
+def parse_settings_of(word: str) -> dict:
+    """Read 5way-1shot:inner_lr=0.01,inner_steps=10."""
+    place, _, values = word.partition(":")
+    if not (found := re.fullmatch(r"([1-9]\d*)way-([1-9]\d*)shot", place)):
+        raise ValueError(f"settings are written as 5way-1shot:inner_lr=0.01,inner_steps=10; {word!r} is not")
+    return {"n_way": int(found[1]), "n_shot": int(found[2]), "values": parse_settings(values.split(","))}

@@ -1,7 +1,6 @@
 """Save and load checkpoints: a folder with model.safetensors, config.json and README.md (the card). Nothing is ever unpickled."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -11,15 +10,13 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 
-from fewshot_kit.data.files import write_text, write_together, writing
+from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.locks import locked
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.build import build_learner, learner_name
-from fewshot_kit.training.cards import render_card, safe_card
+from fewshot_kit.training.cards import UNFIT, render_card, safe_card
 from fewshot_kit.training.checkpoint_folder import (
     CARD,
     CONFIG,
@@ -34,6 +31,8 @@ from fewshot_kit.training.checkpoint_folder import (
     read_config,
     settings_for,
 )
+from fewshot_kit.training.schema import shortened
+from fewshot_kit.training.weights import WeightsError, check_tensors, read_tensors, sha256, write_tensors
 
 PENDING_CARD = f".{CARD}.new"
 
@@ -52,19 +51,6 @@ class Checkpoint:
         """Return the learner with the settings that were found best on validation for this way and shot, or for the nearest there are."""
         values, source = settings_for(self.config, n_way, n_shot)
         return self.learner.with_settings(source, **values)
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors by name as safetensors, the file whole; memory formats such as channels_last are not kept."""
-    write_together({path: tensors_as_bytes(tensors, metadata)})
-
-
-def tensors_as_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def save_checkpoint(
@@ -94,7 +80,7 @@ def save_checkpoint(
             write_tensors(staging / WEIGHTS, learner.released_state())
             config = _config(learner, training, results, settings or [], sha256(staging / WEIGHTS))
             write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
-            write_text(staging / CARD, render_card(folder.name, config) if card is None else card)
+            write_text(staging / CARD, _card(folder, config) if card is None else card)
             if log is not None:
                 write_text(staging / LOG, log)
             _swap(staging, folder)
@@ -128,7 +114,7 @@ def write_config(folder: Path, config: dict) -> None:
     A pending card stands beside the old one from before the config is written until it takes its place: where a process is killed in
     between, `mend_card` knows by it that the two may differ.
     """
-    write_text(folder / PENDING_CARD, render_card(folder.name, config))
+    write_text(folder / PENDING_CARD, _card(folder, config))
     try:
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     except BaseException:
@@ -137,10 +123,20 @@ def write_config(folder: Path, config: dict) -> None:
     os.replace(folder / PENDING_CARD, folder / CARD)
 
 
+def _card(folder: Path, config: dict) -> str:
+    try:
+        return render_card(folder.name, config)
+    except UNFIT as error:
+        wrong = f"the key {error} is missing" if isinstance(error, KeyError) else shortened(str(error), 200)
+        raise CheckpointError(
+            f"{folder / CONFIG} says too little to make a card of it: {wrong}; complete it, or export the run again"
+        ) from error
+
+
 def mend_card(folder: Path) -> None:
     """Make the card from config.json where a process was killed while it wrote the two, under the checkpoint's lock."""
     if (folder / PENDING_CARD).is_file():
-        write_text(folder / CARD, render_card(folder.name, read_config(folder)))
+        write_text(folder / CARD, _card(folder, read_config(folder)))
         (folder / PENDING_CARD).unlink()
 
 
@@ -207,11 +203,13 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
         raise CheckpointError(f"{weights} does not match the sha256 in {CONFIG}: it is damaged or was changed; fetch the checkpoint again")
     try:
         learner = build_learner(config["learner"], config["hyper_parameters"])
-        state = safetensors.torch.load_file(weights)
-    except (TypeError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        wrong = f"the key {error} is missing" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{folder} cannot be read: {wrong}; fetch the checkpoint again, or upgrade fewshot_kit") from error
-    _check_state(weights, state, learner.state_dict())
+    except ValueError as error:  # a learner may refuse its network, as MAML does running statistics
+        raise CheckpointError(f"{folder} cannot be read: {error}; fetch the checkpoint again, or upgrade fewshot_kit") from error
+    try:
+        state, _ = read_tensors(weights)
+        check_tensors(weights, state, learner.state_dict())
+    except WeightsError as error:
+        raise CheckpointError(f"{error}; fetch the checkpoint again") from error
     learner.load_state_dict(state)
     return Checkpoint(folder.name, folder, learner.to(device).eval(), config, safe_card(folder, config))
 
@@ -235,17 +233,3 @@ def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
 
 def _shapes(learner: Learner) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in learner.state_dict().items()}
-
-
-def _check_state(path: Path, state: dict, expected: dict) -> None:
-    wrong = [f"{name} is missing" for name in sorted(expected.keys() - state.keys())]
-    wrong += [f"{name} is not expected" for name in sorted(state.keys() - expected.keys())]
-    for name in sorted(expected.keys() & state.keys()):
-        if state[name].shape != expected[name].shape:
-            wrong.append(f"{name} has shape {tuple(state[name].shape)} in place of {tuple(expected[name].shape)}")
-        elif state[name].dtype != expected[name].dtype:
-            wrong.append(f"{name} has values of {state[name].dtype} in place of {expected[name].dtype}")
-        elif not state[name].isfinite().all():
-            wrong.append(f"{name} has values that are not finite")
-    if wrong:
-        raise CheckpointError(f"{path} does not fit its {CONFIG}: {', '.join(wrong)}; fetch the checkpoint again")

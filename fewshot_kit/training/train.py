@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -29,7 +28,7 @@ from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.devices import pick_device, torch_threads
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
-from fewshot_kit.training.checkpoints import load_checkpoint, start_from, tensors_as_bytes
+from fewshot_kit.training.checkpoints import load_checkpoint, start_from
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.interrupts import interrupt_between_steps
 from fewshot_kit.training.run_folder import (
@@ -41,9 +40,13 @@ from fewshot_kit.training.run_folder import (
     check_can_begin,
     differences,
     has_begun,
+    read_begun,
     truncate_log,
     write_result,
 )
+from fewshot_kit.training.run_state import Counters, read_state, state_as_bytes
+from fewshot_kit.training.runs import read_log
+from fewshot_kit.training.weights import load_best, read_best, tensors_as_bytes
 
 OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
 
@@ -124,13 +127,9 @@ class Run:
         """Write everything a resume needs, and `others` by name before it: all or nothing; of several processes, the first one writes."""
         if distributed.rank() != 0:
             return
-        tensors = {f"model.{name}": value for name, value in self.learner.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        tensors["generator"] = self.generator.get_state()
-        counters = {"step": self.step, "seconds": self.seconds, "best": self.best}
-        files = {**(others or {}), LAST: tensors_as_bytes(tensors, {"counters": json.dumps(counters)})}
-        write_together({self.folder / name: content for name, content in files.items()})
+        counters = Counters(self.step, self.seconds, self.best)
+        state = state_as_bytes(self.learner, self.optimizer, self.generator, counters)
+        write_together({self.folder / name: content for name, content in {**(others or {}), LAST: state}.items()})
         self._saved_step = self.step
         self.note_files()
 
@@ -158,19 +157,11 @@ class Run:
             yield
 
     def restore(self) -> None:
-        """Read what `save` wrote."""
-        with safetensors.safe_open(self.folder / LAST, "pt") as file:
-            counters = json.loads(file.metadata()["counters"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, the file is no dictionary
-        self.learner.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        state = self.optimizer.state_dict()
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state["state"].setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict(state)
-        self.generator.set_state(tensors["generator"])
-        self.step, self.seconds, self.best = counters["step"], counters["seconds"], counters["best"]
+        """Read what `save` wrote. Raises ValueError where it is damaged, or where the best weights are: they are needed only at the end."""
+        counters = read_state(self.folder, self.learner, self.optimizer, self.generator, self.config.outer_steps)
+        if counters.best > -math.inf:
+            read_best(self.folder, self.learner)
+        self.step, self.seconds, self.best = counters.step, counters.seconds, counters.best
         self._saved_step = self.step
 
 
@@ -197,9 +188,10 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
         if is_begun:
             run.restore()
         if distributed.rank() == 0:
+            rows = read_log(folder / LOG)  # before anything is written: it may be damaged
             if not is_begun:
                 _write_settings(run, {**settings, "start": start, "versions": {"torch": torch.__version__}}, resume)
-            truncate_log(folder / LOG, run.step)
+            truncate_log(folder / LOG, rows, run.step)
             run.note_files()
     return run
 
@@ -222,9 +214,7 @@ def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
 
 
 def _check_same_settings(folder: Path, settings: dict) -> None:
-    saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if "source" not in saved.get("training", {}):
-        raise ValueError(f"{folder} was begun by an earlier version of the kit; choose another folder")
+    saved, _ = read_begun(folder)
     if changed := differences(saved, json.loads(json.dumps(settings))):
         raise ValueError(f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder")
 
@@ -289,7 +279,7 @@ def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> di
 
 def finish(run: Run, split: str = "val", n_episodes: int = 600, on_progress: OnProgress | None = None) -> Evaluation:
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
-    run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
+    load_best(run.folder, run.learner)
     result = run.evaluate(split, n_episodes, on_progress)
     write_result(run.folder, result)
     return result

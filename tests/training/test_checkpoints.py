@@ -212,7 +212,7 @@ def test_weights_that_do_not_fit_are_named(folder, kind):
 def test_weights_that_are_no_safetensors_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"\x80\x04}q\x00.")  # a pickle
     edit(folder, sha256=sha256(folder / "model.safetensors"))
-    assert f"{folder} cannot be read" in refusal(folder)
+    assert f"{folder / 'model.safetensors'} cannot be read" in refusal(folder)
 
 
 HYPER = {"network": {"kind": "conv4", "width": 8, "norm": "group", "stride": 2, "channels": 1, "size": 18}}

@@ -70,6 +70,8 @@ def save_checkpoint(
     """
     folder = Path(folder)
     check_name(folder.name)
+    if card is None:  # what says too little for one is refused before a folder is made
+        _card(folder, _config(learner, training, results, settings or [], ""))
     with lock_of(folder):
         check_replaceable(folder, replace)
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))

@@ -72,6 +72,8 @@ def save_checkpoint(
     """
     folder = Path(folder)
     check_name(folder.name)
+    if card is None:  # what says too little for one is refused before a folder is made
+        _card(folder, _config(learner, training, results, settings or [], ""))
     with lock_of(folder), writing(folder, parts=True):
         _tidy(folder)
         check_replaceable(folder, replace)

@@ -43,6 +43,7 @@ def read_state(folder: Path, learner: TrainableLearner, adam: torch.optim.Adam, 
         tensors, metadata = read_tensors(path)
         check_tensors(path, tensors, _expected(tensors, learner, adam, generator))
         counters = _counters(path, metadata, n_steps)
+        _check_adam(path, tensors, n_steps)
         learner.check_training_state({name.removeprefix("model."): value for name, value in tensors.items()})
         _set_generator(path, generator, tensors["generator"])
     except WeightsError as error:
@@ -70,14 +71,22 @@ def _expected(
     return {**expected, "generator": generator.get_state()}
 
 
+def _check_adam(path: Path, tensors: dict[str, Tensor], n_steps: int) -> None:
+    """Raise WeightsError for a state by which Adam would divide by zero, or take the root of what is below it."""
+    for name, value in tensors.items():
+        of_step = name.startswith("optimizer.") and name.endswith(".step")
+        if (of_step and not 1 <= value.item() <= n_steps) or (name.endswith(".exp_avg_sq") and value.min() < 0):
+            raise WeightsError(f"{path} holds a state of the optimiser that cannot be, in {name}")
+
+
 def _counters(path: Path, metadata: dict[str, str], n_steps: int) -> Counters:
     try:
         counters = Counters(**json.loads(metadata["counters"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} does not say where the run stands") from error
-    whole = type(counters.step) is int and 0 <= counters.step <= n_steps
-    numbers = all(type(value) in (int, float) and not math.isnan(value) for value in (counters.seconds, counters.best))
-    if not (whole and numbers and 0 <= counters.seconds < 1e12 and counters.best < 1e12):
+    is_step = type(counters.step) is int and 0 <= counters.step <= n_steps
+    are_numbers = all(type(value) in (int, float) for value in (counters.seconds, counters.best))
+    if not (is_step and are_numbers and 0 <= counters.seconds < 1e12 and counters.best < 1e12):  # no comparison holds of NaN
         raise WeightsError(f"{path} says that the run stands where none of {n_steps} steps can")
     return counters
 

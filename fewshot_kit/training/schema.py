@@ -161,7 +161,7 @@ def _check_fields(values: dict, kind: type, where: str, others: bool = False) ->
             _check_type(values[name], hint, place)
         elif not isinstance(values[name], dict):
             raise SchemaError(f"has {place} that is no object")
-        elif values[name].get("kind", "conv4") == "conv4" and not others:  # another kind is refused by its name
+        elif not others and (name != "network" or values[name].get("kind", "conv4") == "conv4"):  # another kind is refused by its name
             _check_fields(values[name], hint, place)
 
 

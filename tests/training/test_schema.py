@@ -205,6 +205,7 @@ NOT_BEGUN = {
     "has no training.source": {"training": {}},
     "training that this kit does not know: magic": {"training": {"source": {}, "magic": 1}},
     "training.source that this kit does not know: magic": {"training": {"source": {"magic": 1}}},
+    "training.source that this kit does not know: kind": {"training": {"source": {"kind": "magic"}}},
     "training.meta_lr = 'x', but wants a number": {"training": {"source": {}, "meta_lr": "x"}},
     "has a training that cannot be: meta_lr": {"training": {"source": {}, "meta_lr": -1}},
     "start = 3, but wants": {"start": 3},

@@ -562,6 +562,8 @@ def test_best_weights_that_are_gone_are_named_before_the_training_goes_on(stoppe
         ({"step": -1}, "stands where none"),
         ({"step": 1.5}, "stands where none"),
         ({"best": math.nan}, "stands where none"),
+        ({"seconds": 10**400}, "stands where none"),
+        ({"best": 10**400}, "stands where none"),
         ({"seconds": -1}, "stands where none"),
     ],
 )
@@ -580,6 +582,8 @@ def test_a_state_of_no_generator_and_one_of_another_optimiser_are_named(stopped)
         (lambda state: state.update({"optimizer.99.step": torch.zeros(())}), "optimizer.99.step is not expected"),
         (lambda state: state.update({"optimizer.x": torch.zeros(())}), "optimizer.x is not expected"),
         (lambda state: state.pop("optimizer.0.exp_avg"), "optimizer.0.exp_avg is missing"),
+        (lambda state: state["optimizer.0.step"].fill_(0), r"the optimiser that cannot be, in optimizer\.0\.step"),
+        (lambda state: state["optimizer.0.exp_avg_sq"].fill_(-1), r"the optimiser that cannot be, in optimizer\.0\.exp_avg_sq"),
     ):
         (stopped / LAST).write_bytes(whole)
         changed_state(stopped / LAST, change)

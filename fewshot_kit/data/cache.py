@@ -60,4 +60,4 @@ def _write(cache: Path, arrays: Arrays) -> None:
         with written_whole(cache) as file:
             np.savez(file, **arrays)
     except OSError as error:
-        logger.warning("the decoded pictures are not kept: %s. The next load decodes them again", error)
+        logger.warning("the decoded pictures could not be kept: %s. The next load decodes them again", error)

@@ -4,8 +4,9 @@
 
 A child process trains, resumes, exports, records a measurement or writes a result, and is killed by SIGKILL after a random time. Then
 everything must be whole: a training goes on to the weights of one that was never killed, bit for bit; a checkpoint loads, its card fits
-its config.json, and no measurement that was there is gone; a result is there whole or not at all. Prints how many kills of each kind hit
-their process, and ends with status 1 if anything was lost.
+its config.json, and no measurement that was there is gone; a result is there whole or not at all. And when the same work has then been
+done to its end, no hidden file or folder is left. Prints how many kills of each kind hit their process, and ends with status 1 if
+anything was lost or left.
 """
 
 import argparse
@@ -71,6 +72,12 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {f"{file}/{name}": value.numpy().tobytes() for file, tensors in found.items() for name, value in tensors.items()}
 
 
+def hidden(folder: Path, pattern: str = ".*") -> str:
+    """Name what is hidden in a folder, "" if nothing is."""
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob(pattern))
+    return f"left behind: {', '.join(left)}" if left else ""
+
+
 class Faults:
     """A folder with a run that was never killed, a checkpoint of it, and what is done to them."""
 
@@ -100,22 +107,29 @@ class Faults:
         in_a_child(lambda: self.train(folder), self.chance.uniform(0, self.took["train"]))  # resumed, and killed again
         in_a_child(lambda: self.train(folder))
         same = (folder / LAST).is_file() and weights(folder) == self.expected
+        left = hidden(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        return hit, "" if same else "the weights are not those of the run that was never killed"
+        return hit, left if same else "the weights are not those of the run that was never killed"
 
     def kill_export(self, number: int, after: float) -> tuple[bool, str]:
         hit = in_a_child(lambda: export_run(self.whole, "it", self.out, replace=True), after)
-        return hit, self.lost_of_checkpoint(at_least=0)
+        lost = self.lost_of_checkpoint(at_least=0)
+        in_a_child(lambda: export_run(self.whole, "it", self.out, replace=True))
+        return hit, lost or hidden(self.out)
 
     def kill_record(self, number: int, after: float) -> tuple[bool, str]:
         before = len(read_config(load_checkpoint(self.out / "it").folder)["results"])
         hit = in_a_child(lambda: self.record(number + 1), after)
-        return hit, self.lost_of_checkpoint(at_least=before)
+        lost = self.lost_of_checkpoint(at_least=before)
+        in_a_child(lambda: self.record(number + 1))
+        return hit, lost or hidden(self.out)
 
     def kill_result(self, number: int, after: float) -> tuple[bool, str]:
         target = self.folder / "result.json"
         hit = in_a_child(lambda: write_text(target, replace(RESULT, seed=number).to_json()), after)
-        return hit, "" if json.loads(target.read_text())["n_episodes"] == 9 else "the result is not whole"
+        is_whole = json.loads(target.read_text())["n_episodes"] == 9
+        write_text(target, RESULT.to_json())
+        return hit, hidden(target.parent, ".result.json.*") if is_whole else "the result is not whole"
 
     def lost_of_checkpoint(self, at_least: int) -> str:
         loaded = load_checkpoint(self.out / "it")

@@ -13,14 +13,17 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
+from fewshot_kit.data.files import writing
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
 from fewshot_kit.learners.settings import parse_settings, parse_settings_of
 from fewshot_kit.networks.configs import KINDS, network_config
 from fewshot_kit.results import describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, find_checkpoint, list_checkpoints, read_config
 from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
+from fewshot_kit.training.schema import shortened
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
+MAX_MESSAGE = 1_500  # letters of an error: a word that it repeats may be as long as a book
 
 
 def say(text: str) -> None:
@@ -175,8 +178,6 @@ def evaluate_command(
     given = parse_settings(settings)
     MeasureConfig(n_way, n_shot, n_query, episodes, seed, device)  # which checks them
     say("loading PyTorch …")
-    import dataclasses
-
     from fewshot_kit.data.datasets import load_dataset
     from fewshot_kit.data.episodes import EpisodeSampler
     from fewshot_kit.data.files import write_text
@@ -189,22 +190,19 @@ def evaluate_command(
 
     use_one_thread()
     loaded = load_checkpoint(checkpoint, device=pick_device(device))
-    measured = loaded.learner_for(n_way, n_shot)
-    if learner is not None or size is not None:
-        measured = on_network_of(measured, learner, size)
-    measured = measured.with_settings(**given)
+    measured = on_network_of(loaded.learner_for(n_way, n_shot), learner, size).with_settings(**given)
     say(f"loading {dataset} {split} …")
     sampler = EpisodeSampler(load_dataset(dataset, split, preprocessing=measured.preprocessing), n_way, n_shot, n_query, within_group)
     say(f"measuring {episodes} episodes …")
     with Bar("measuring", episodes) as bar:
         result = evaluate(measured, sampler, n_episodes=episodes, seed=seed, transductive=transductive, on_progress=bar.show)
-    result = dataclasses.replace(result, checkpoint=loaded.name, learner=learner, size=size)
-    if json not in (None, "-"):
-        write_text(Path(json), result.to_json() + "\n")
+    result = replace(result, checkpoint=loaded.name, learner=learner, size=size)
     try:
+        if json not in (None, "-"):
+            write_text(Path(json), result.to_json() + "\n")
         if record:
             record_result(loaded.folder, result, evaluation_command(result, given), loaded.config["sha256"])
-    finally:  # what was measured is told whether or not it could be recorded
+    finally:  # what was measured is told whether or not it could be written down
         print(result.to_json() if json == "-" else result)
 
 
@@ -259,6 +257,20 @@ def run_command(arguments: list[str]) -> int:
     return tyro.cli(command, prog=shlex.join(["python", "-m", "fewshot_kit", *words]), args=rest) or 0
 
 
+def of_output(error: Exception) -> Exception:
+    """Return the error, told as one of standard output where it is: the one thing that is written without a name."""
+    try:
+        with writing("standard output"):
+            sys.stdout.flush()
+            if isinstance(error, OSError) and error.filename is None:
+                raise error
+    except OSError as told:
+        error = told
+    if getattr(error, "target", None) == "standard output":  # what it still holds must not fail again at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return error
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status; what a person can mend is one line on standard error, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -273,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the exit
         return NOT_READ
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shortened(str(of_output(error)), MAX_MESSAGE)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

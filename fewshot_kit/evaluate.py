@@ -29,7 +29,8 @@ def evaluate(
 ) -> Evaluation:
     """Adapt to `n_episodes` fresh episodes and measure the queries.
 
-    `on_progress(episodes done, accuracy so far)` is called after each chunk; raising in it ends the evaluation.
+    `on_progress(episodes done, accuracy so far)` is called after each chunk; raising in it ends the evaluation. Raises FloatingPointError
+    where a loss is not finite: what diverged has no answers, and its argmax would still be right one time in n_way.
     """
     if n_episodes < 1:
         raise ValueError(f"n_episodes must be at least 1, not {n_episodes}")
@@ -46,9 +47,19 @@ def evaluate(
         support_losses = torch.cat([support_losses, support_loss.cpu()])
         if on_progress is not None:
             on_progress(len(accuracies), Interval.of(accuracies))
+    _check_finite(learner, losses.isfinite() & support_losses.isfinite())
     return Evaluation(
         metrics={"accuracy": Interval.of(accuracies), "loss": Interval.of(losses)}, support_loss=support_losses.mean().item(),
         n_episodes=n_episodes, n_way=sampler.n_way, n_shot=sampler.n_shot, n_query=sampler.n_query, seed=seed, transductive=transductive,
         dataset=sampler.dataset.name, split=sampler.dataset.split, within_group=sampler.within_group,
         settings={setting.name: setting.value for setting in learner.settings()}, seconds=time.perf_counter() - started,
     )  # fmt: skip
+
+
+def _check_finite(learner: Learner, is_finite: torch.Tensor) -> None:
+    """Raise FloatingPointError, which says what to lower, unless all episodes (n,) are finite."""
+    if is_finite.all():
+        return
+    rates = [f"lower {s.name} ({s.label}), which is {s.value:g}" for s in learner.settings() if s.name == "inner_lr"]
+    advice = rates[0] if rates else "its weights are of no use; take those of a training that did not diverge"
+    raise FloatingPointError(f"the answers are not finite in {(~is_finite).sum()} of {len(is_finite)} episodes: {advice}")

@@ -94,6 +94,13 @@ def test_a_recorded_result_is_in_the_config_the_card_and_the_list(folder, capsys
     )
 
 
+def test_a_measurement_that_diverges_is_an_error_and_is_written_nowhere(folder, capsys, tmp_path):
+    save_checkpoint(folder.parent / "bare", tiny_reptile("none"), training=TRAINING, results=[], card="")
+    arguments = ["evaluate", "bare", *QUICK, "--record", "--json", str(tmp_path / "result.json"), "--set", "inner_lr=1e6", "inner_steps=20"]
+    assert "not finite in 8 of 8 episodes: lower inner_lr (learning rate), which is 1e+06" in error_of(capsys, arguments)
+    assert not (tmp_path / "result.json").exists() and load_checkpoint(folder.parent / "bare").config["results"] == []
+
+
 def test_list_names_every_checkpoint_even_without_results(folder, capsys):
     save_checkpoint(folder.parent / "another", tiny_reptile(), training=TRAINING, results=[], card="")
     assert main(["list"]) == 0
@@ -158,6 +165,13 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
 )
 def test_what_a_person_can_mend_is_one_line(folder, capsys, arguments, complaint):
     assert complaint in error_of(capsys, arguments)
+
+
+@pytest.mark.parametrize(
+    "words", [["export", "nowhere", "--name"], ["evaluate"], ["evaluate", "tiny", "--dataset"], ["evaluate", "tiny", "--set"]]
+)
+def test_a_word_as_long_as_a_book_is_not_repeated_whole(folder, capsys, words):
+    assert len(error_of(capsys, [*words, "x" * 100_000])) < 1_600
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -166,3 +166,22 @@ def test_a_loss_that_is_not_finite_makes_valid_json_too():
     assert math.isnan(
         from_json(dataclasses.replace(result, metrics={**result.metrics, "loss": Interval(math.inf, math.nan)}).to_json()).loss.mean
     )
+
+
+def test_what_diverges_is_an_error_that_says_what_to_lower():
+    with pytest.raises(FloatingPointError, match=r"not finite in 40 of 40 episodes: lower inner_lr \(learning rate\), which is 1e\+06"):
+        evaluate(tiny_reptile("none", inner_lr=1e6, inner_steps=20), SAMPLER, n_episodes=40)
+
+
+class Sometimes(Guesser):
+    """Has no answer now and then."""
+
+    def adapt(self, support, *, on_step=None, transductive=False):
+        answer, value = super().adapt(support), math.nan if torch.rand((), generator=self.generator) < 0.2 else 0.0
+        return lambda images: answer(images) + value
+
+
+def test_one_episode_without_an_answer_is_enough_and_they_are_counted():
+    with pytest.raises(FloatingPointError, match=r"not finite in \d+ of 50 episodes: its weights are of no use") as caught:
+        evaluate(Sometimes(), SAMPLER, n_episodes=50)
+    assert 1 <= int(str(caught.value).split(" of ")[0].split()[-1]) < 30

@@ -20,10 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from fewshot_kit.data.cancelling import Cancelled, Check, go_on
+
 MAX_ARCHIVE_BYTES = 2_000_000_000  # uncompressed, of all entries together
 MAX_ARCHIVE_ENTRIES = 500_000
 MAX_ENTRY_BYTES = 300_000_000  # uncompressed, of one entry that is read, and of a header
 MAX_DEPTH = 32  # folders in one another
+MAX_NAME = 1_000  # letters of an entry's name, with its folders
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"))
 
 _LZMA_MEMORY = 300_000_000  # bytes: a dictionary may claim 4 GB
@@ -48,21 +51,23 @@ def reading(what: str) -> Iterator[None]:
     """Turn everything that reading an archive can raise into an ArchiveError that says what was read."""
     try:
         yield
-    except ArchiveError:
+    except (ArchiveError, Cancelled):
         raise
     except Exception as error:  # damaged headers make zipfile, tarfile and the decompressors raise nearly anything
-        raise ArchiveError(f"{what} is cut short or damaged ({error}); download or pack it again") from error
+        # zipfile and tarfile repeat whole names, and what they take for names
+        raise ArchiveError(f"{what} is cut short or damaged ({str(error)[:200]}); download or pack it again") from error
 
 
 # --- zip ---
 
 
-def zip_tree(archive: zipfile.ZipFile, origin: str) -> PictureTree:
+def zip_tree(archive: zipfile.ZipFile, origin: str, check: Check = go_on) -> PictureTree:
     """List a zip archive. Raises ArchiveError for what must not be read: links, devices, passwords, paths that lead out, too much."""
     entries = archive.infolist()
     check_totals(origin, len(entries), sum(entry.file_size for entry in entries))
     paths = {}
     for entry in entries:
+        check()
         path = _safe_path(origin, entry.orig_filename)
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise ArchiveError(f"{origin} has a link or a device ({entry.filename!r}); pack plain files and folders only")
@@ -123,13 +128,14 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, origin: str):
         super().__init__()
-        self._file, self._origin = file, origin
+        self._file, self._origin, self.last_read = file, origin, b""
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_ENTRY_BYTES:
             raise ArchiveError(f"{self._origin} has a header or an entry of {size:,} bytes, not 0 to {MAX_ENTRY_BYTES:,}; pack it again")
         self._check(self.tell() + size)
-        return self._file.read(size)
+        self.last_read = self._file.read(size)
+        return self.last_read
 
     def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
         self._check(position)
@@ -143,12 +149,13 @@ class _Counted(io.RawIOBase):
             raise ArchiveError(f"{self._origin} unpacks to more than {MAX_ARCHIVE_BYTES:,} bytes; choose fewer or smaller pictures")
 
 
-def tar_tree(archive: tarfile.TarFile, origin: str) -> PictureTree:
+def tar_tree(archive: tarfile.TarFile, origin: str, check: Check = go_on) -> PictureTree:
     """List a tar archive, which is read through for it. Raises ArchiveError for what must not be read."""
     paths: dict[PurePosixPath, tarfile.TarInfo] = {}
     n_bytes = 0
     with reading(origin):
-        for n_entries, member in enumerate(archive, start=1):
+        for n_entries, member in enumerate(tar_entries(archive, origin), start=1):
+            check()
             if member.size < 0:  # the next entry would be an earlier one, again and again
                 raise ArchiveError(f"{origin} has an entry of {member.size} bytes ({member.name!r}); download or pack it again")
             n_bytes += member.size
@@ -162,6 +169,18 @@ def tar_tree(archive: tarfile.TarFile, origin: str) -> PictureTree:
         return read_tar_entry(archive, paths[picture], f"{origin}, entry {picture},")
 
     return _archive_tree(origin, {path: member.isdir() for path, member in paths.items()}, read)
+
+
+def tar_entries(archive: tarfile.TarFile, origin: str) -> Iterator[tarfile.TarInfo]:
+    """Yield the entries of an `opened_tar`. Raises ArchiveError where it ends without its mark, which tarfile takes for the end."""
+    yield from archive
+    block = archive.fileobj.last_read  # read again, a packed archive would have to be unpacked again from its beginning
+    if len(block) < tarfile.BLOCKSIZE:
+        raise ArchiveError(f"{origin} is cut off: it lacks its end mark; fetch it again, or pack it again")
+    if any(block):  # the mark is two blocks of zeros, but some programs write only one
+        raise ArchiveError(
+            f"{origin} is damaged: what follows its first {archive.offset:,} bytes is no entry; fetch it again, or pack it again"
+        )
 
 
 def read_tar_entry(archive: tarfile.TarFile, member: tarfile.TarInfo, what: str) -> bytes:
@@ -204,10 +223,10 @@ def _check_entry(what: str, n_bytes: int) -> None:
 
 def _safe_path(origin: str, name: str) -> PurePosixPath:
     """Turn an entry's name into a path below the archive's root. Nothing is unpacked, yet such a name is no accident."""
-    if not name or "\0" in name:
-        raise ArchiveError(f"{origin} has an entry with a name that no file has ({name[:100]!r}); pack it again")
     path = PurePosixPath(name.replace("\\", "/"))  # Windows packs backslashes
     check_depth(origin, path)
+    if not name or "\0" in name or len(name) > MAX_NAME:
+        raise ArchiveError(f"{origin} has an entry with a name that no file has ({name[:100]!r}); pack it again")
     if path.is_absolute() or re.match("[A-Za-z]:/", str(path)) or ".." in path.parts:
         raise ArchiveError(f"{origin} has an entry outside itself ({name!r}); pack it again from inside its folder")
     return path

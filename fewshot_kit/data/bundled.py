@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.decoding import decode_tree, kept_images
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -28,6 +29,6 @@ def load_characters_by_alphabet(split: str, preprocessing: Preprocessing, progre
     return characters.select([class_id for class_id, is_wanted in enumerate(wanted) if is_wanted])
 
 
-def load_folder(path: Path, split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+def load_folder(path: Path, split: str, preprocessing: Preprocessing, progress: bool, check: Check = go_on) -> ClassImages:
     """Decode a person's own folder or archive, one sub-folder a class; it is not kept in the cache."""
-    return decode_tree(path, "auto", split, preprocessing, progress)
+    return decode_tree(path, "auto", split, preprocessing, progress, check)

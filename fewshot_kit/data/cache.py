@@ -65,4 +65,4 @@ def _write(cache: Path, arrays: Arrays) -> None:
         with written_whole(cache) as file:
             np.savez(file, **arrays)
     except OSError as error:
-        logger.warning("the decoded pictures could not be kept in %s (%s); the next load decodes them again", cache, error)
+        logger.warning("the decoded pictures could not be kept: %s. The next load decodes them again", error)

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fewshot_kit.data import bundled, digits, mini_imagenet, omniglot, photo_patches, photographs, quickdraw
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.opening import expanded
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -24,6 +25,7 @@ def load_dataset(
     preprocessing: Preprocessing = DEFAULT_PREPROCESSING,
     samples_per_class: int | None = None,
     progress: bool = True,
+    check: Check = go_on,
 ) -> ClassImages:
     """Load one split of a data set; `folder:<path>` loads a person's own folder (or archive of one), one sub-folder a class.
 
@@ -32,6 +34,8 @@ def load_dataset(
 
     Photographs (`mini_imagenet`, `fc100`, `cifar_fs`, `grocery_store`, `grocery_store_images`, `photo_patches`) want
     `Preprocessing(channels=3)`, of 32 or 84 pixels.
+
+    `check` is called at every entry and every picture of a person's own folder; raise `Cancelled` in it to stop.
 
     Files come from where `fewshot_kit.data.sources` finds them. What was decoded is kept in the cache, except a person's own
     pictures. Raises ValueError for an unknown name or split and for unusable pictures, ConnectionError without a network,
@@ -42,8 +46,8 @@ def load_dataset(
         raise ValueError(f"{name!r} has no split {split!r}; it has {', '.join(known.splits)}")
     if samples_per_class is not None and samples_per_class < 1:
         raise ValueError(f"samples_per_class must be at least 1, but is {samples_per_class}")
-    limit = {"samples_per_class": samples_per_class} if known.reads_first else {}
-    dataset = replace(known.load(split, preprocessing, progress, **limit), name=name, split=split)
+    more = {"samples_per_class": samples_per_class} if known.reads_first else {"check": check} if known.can_be_stopped else {}
+    dataset = replace(known.load(split, preprocessing, progress, **more), name=name, split=split)
     return dataset if samples_per_class is None else dataset.first(samples_per_class)
 
 
@@ -79,13 +83,14 @@ class _DataSet:
     is_here: Callable[[], bool]
     rotates: bool = False  # in training: ink without an up and down of its own, unless its classes are rotated already
     photographs: bool = False
+    can_be_stopped: bool = False  # `load` takes a check too
     reads_first: bool = False  # `load` takes samples_per_class too, and reads no more than those
 
 
 def _lookup(name: str) -> _DataSet:
     if name.startswith("folder:"):
         path = expanded(name.removeprefix("folder:"))
-        return _DataSet(("test",), partial(bundled.load_folder, path), path.exists)
+        return _DataSet(("test",), partial(bundled.load_folder, path), path.exists, can_be_stopped=True)
     if name not in _DATASETS:
         close = difflib.get_close_matches(name, _DATASETS, n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]!r}?" if close else ""

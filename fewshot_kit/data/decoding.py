@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from fewshot_kit.data.archives import PictureTree
 from fewshot_kit.data.cache import cached
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.images import Ink, preprocess, read_image
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -21,24 +22,27 @@ MAX_BYTES = 16_000_000_000  # of decoded pictures
 Classes = Mapping[str, Sequence[PurePosixPath]]  # the pictures of each class, in order
 
 
-def decode_pictures(tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True) -> ClassImages:
-    """Decode these pictures of a folder or archive; one that cannot be read is an ImageError that names it."""
+def decode_pictures(
+    tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True, check: Check = go_on
+) -> ClassImages:
+    """Decode these pictures of a folder or archive; one that cannot be read is an ImageError that names it. `check` is called at each."""
     n = sum(map(len, classes.values()))
     _check_room(tree.origin, n, preprocessing)
     images = torch.empty(n, preprocessing.channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
-    for position, picture in decoded(tree, classes, ink, preprocessing, progress):
+    for position, picture in decoded(tree, classes, ink, preprocessing, progress, check):
         images[position] = picture
     counts = tuple(len(pictures) for pictures in classes.values())
     return ClassImages(Path(tree.origin).name, "all", images, counts, tuple(classes), preprocessing)
 
 
 def decoded(
-    tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True
+    tree: PictureTree, classes: Classes, ink: Ink, preprocessing: Preprocessing, progress: bool = True, check: Check = go_on
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the pictures (channels, size, size) one by one with their place among all, class 0 first, as they are read fastest."""
     position = {picture: i for i, picture in enumerate(picture for pictures in classes.values() for picture in pictures)}
     wanted = [picture for picture in tree.pictures if picture in position]
     for picture in tqdm(wanted, desc=f"decoding {Path(tree.origin).name}", unit="picture", disable=not progress):
+        check()
         pixels = read_image(tree.read(picture), name=f"{tree.origin}/{picture}")
         yield position[picture], preprocess(pixels, preprocessing, ink)
 
@@ -61,7 +65,7 @@ def kept_images(name: str, paths: Sequence[Path], preprocessing: Preprocessing, 
     return ClassImages(name, "all", torch.from_numpy(kept["images"]), counts, names, preprocessing)
 
 
-def decode_tree(path: Path, ink: Ink, split: str, preprocessing: Preprocessing, progress: bool) -> ClassImages:
+def decode_tree(path: Path, ink: Ink, split: str, preprocessing: Preprocessing, progress: bool, check: Check = go_on) -> ClassImages:
     """Decode a folder or archive of one sub-folder a class."""
-    with open_tree(path) as tree:
-        return replace(decode_pictures(tree, pictures_by_class(tree), ink, preprocessing, progress), split=split)
+    with open_tree(path, check) as tree:
+        return replace(decode_pictures(tree, pictures_by_class(tree, check), ink, preprocessing, progress, check), split=split)

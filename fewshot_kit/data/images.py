@@ -8,7 +8,7 @@ The canonical form is a uint8 tensor `(channels, size, size)`:
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +30,7 @@ MAX_SIDE = 20_000  # a strip of one pixel by millions is decoded row by row, whi
 # Named one by one: Pillow knows formats that start other programs (EPS), and nobody's drawing is in them.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 _MID_GRAY = 127.5
+_BLOCK = 1_000_000  # values that are changed at a time
 
 _warnings_lock = threading.Lock()
 
@@ -141,13 +142,22 @@ def _to_array(picture: Image.Image, name: str) -> np.ndarray:
         return _scaled_by_range(np.asarray(picture), name)
     is_gray = picture.mode in ("1", "L", "LA", "La")
     if picture.has_transparency_data:
-        rgb = _on_white(np.asarray(picture.convert("RGBA")))
-        return rgb[..., 0].copy() if is_gray else rgb
+        rgba = np.asarray(picture.convert("RGBA"))
+        return _on_white(rgba[..., ::3])[..., 0] if is_gray else _on_white(rgba)
     return np.array(picture.convert("L" if is_gray else "RGB"))
 
 
+def _by_blocks(change: Callable[[np.ndarray], np.ndarray], values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return uint8 of this shape from a few rows at a time: what lies between would need many times the memory of a large picture."""
+    result = np.empty(shape, np.uint8)
+    n_rows = max(1, _BLOCK // max(1, values[:1].size))
+    for start in range(0, len(values), n_rows):
+        result[start : start + n_rows] = change(values[start : start + n_rows])
+    return result
+
+
 def _scaled(values: np.ndarray, full_scale: float) -> np.ndarray:
-    return np.rint(values.astype(np.float64) * (255 / full_scale)).astype(np.uint8)
+    return _by_blocks(lambda rows: np.rint(rows.astype(np.float64) * (255 / full_scale)).astype(np.uint8), values, values.shape)
 
 
 def _scaled_by_range(values: np.ndarray, name: str) -> np.ndarray:
@@ -160,9 +170,15 @@ def _scaled_by_range(values: np.ndarray, name: str) -> np.ndarray:
     return _scaled(values, full_scale)
 
 
-def _on_white(rgba: np.ndarray) -> np.ndarray:
-    color, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
-    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+def _on_white(pixels: np.ndarray) -> np.ndarray:
+    """Lay pixels `(h, w, colours and alpha)` on white."""
+
+    def laid(rows: np.ndarray) -> np.ndarray:
+        color, alpha = rows[..., :-1].astype(np.uint16), rows[..., -1:].astype(np.uint16)
+        summed = color * alpha + (255 - alpha) * np.uint16(255) + np.uint16(128)
+        return (summed + (summed >> 8)) >> 8  # divided by 255 and rounded, in a tenth of the time of a division
+
+    return _by_blocks(laid, pixels, (*pixels.shape[:2], pixels.shape[2] - 1))
 
 
 def _to_uint8(image: np.ndarray) -> np.ndarray:

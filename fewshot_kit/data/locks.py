@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fewshot_kit.data.files import folder_for, writing
+
 
 class InUseError(OSError):
     """A folder that another process is writing; the message names it."""
@@ -18,20 +20,21 @@ def locked(lock: Path, folder: Path, seconds: float = 0.2) -> Iterator[None]:
 
     The operating system lets go for a process that was killed, so a lock file that was left behind blocks nobody.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    holder = FileLock(lock, timeout=seconds)
-    try:
-        holder.acquire()
-    except Timeout:
-        raise InUseError(f"{folder} is being written by {_writer(lock)}; wait until it is done, or choose another folder") from None
-    try:
-        with suppress(OSError):  # only for the message: no room, or a system on which nobody may write what is locked
-            lock.write_text(str(os.getpid()), encoding="utf-8")
-        yield
-    finally:
-        with suppress(OSError):
-            lock.unlink()
-        holder.release()
+    with folder_for(lock):
+        holder = FileLock(lock, timeout=seconds)
+        try:
+            with writing(folder):
+                holder.acquire()
+        except Timeout:
+            raise InUseError(f"{folder} is being written by {_writer(lock)}; wait until it is done, or choose another folder") from None
+        try:
+            with suppress(OSError):  # only for the message: no room, or a system on which nobody may write what is locked
+                lock.write_text(str(os.getpid()), encoding="utf-8")
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+            holder.release()
 
 
 def _writer(lock: Path) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from fewshot_kit.data.archives import ArchiveError, PictureTree, opened_tar, read_tar_entry, reading
+from fewshot_kit.data.archives import ArchiveError, PictureTree, opened_tar, read_tar_entry, reading, tar_entries
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.decoding import Classes, decode_pictures, kept_images
 from fewshot_kit.data.images import preprocess
@@ -90,7 +90,7 @@ def _from_binary(path: Path, names: Sequence[str], preprocessing: Preprocessing)
 def _read_binary(path: Path) -> tuple[list[str], np.ndarray]:
     """Return the names of the fine labels, and all records `(n, 3074)` of uint8."""
     with reading(str(path)), open_regular(path) as file, opened_tar(file, str(path)) as archive:
-        members = {PurePosixPath(member.name).name: member for member in archive if member.isfile()}
+        members = {PurePosixPath(member.name).name: member for member in tar_entries(archive, str(path)) if member.isfile()}
         wanted = ("fine_label_names.txt", "train.bin", "test.bin")
         if missing := [name for name in wanted if name not in members]:
             raise ArchiveError(f"{path} has no {missing[0]}; delete it and load again")

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from fewshot_kit.data.archives import read_zip_entry, reading
 from fewshot_kit.data.cache import cached
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.data.files import written_whole
+from fewshot_kit.data.files import NotWrittenError, written_whole
 from fewshot_kit.data.images import preprocess
 from fewshot_kit.data.opening import open_regular
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -123,7 +123,7 @@ def _drawings(file: CategoryFile, limit: int | None) -> Iterator[Drawing]:
     name = f"{file.path}, entry {file.entry}," if file.entry else str(file.path)
     for drawing in read_drawings(_read_entry(file) if file.entry else file.path, limit, name=name):
         if drawing.word != file.category:
-            raise ValueError(f"{name} has a drawing of {drawing.word!r} (key_id {drawing.key_id}), not of {file.category!r}")
+            raise ValueError(f"{name} has a drawing of {drawing.word[:60]!r} (key_id {drawing.key_id[:60]}), not of {file.category!r}")
         yield drawing
 
 
@@ -142,7 +142,7 @@ def _bitmaps(path: Path) -> np.ndarray:
             raise ValueError(f"it holds {bitmaps.dtype} {bitmaps.shape}, not uint8 (n, {BITMAP_SIZE**2})")
         if path.stat().st_size != bitmaps.offset + bitmaps.nbytes:
             raise ValueError(f"it has {path.stat().st_size:,} bytes, not {bitmaps.offset + bitmaps.nbytes:,}")
-    except (ValueError, EOFError, AttributeError) as error:  # AttributeError: an archive of several arrays
+    except Exception as error:  # of a damaged header, numpy raises anything from EOFError to the errors of Python's parser
         raise ValueError(f"{path} is cut short, damaged or not of Quick, Draw! ({error}); download it again") from error
     return bitmaps.reshape(-1, BITMAP_SIZE, BITMAP_SIZE)
 
@@ -247,6 +247,8 @@ def _downloading(url: str, target: Path) -> Iterator[BinaryIO]:
     try:
         with written_whole(target) as file:
             yield file
+    except NotWrittenError:  # no fault of the network
+        raise
     except OSError as error:  # requests' exceptions are all OSErrors
         raise ConnectionError(f"{url} could not be downloaded ({root_cause(error)}). {by_hand}") from error
     except ValueError as error:

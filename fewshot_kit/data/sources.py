@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pooch
 
+from fewshot_kit.data.files import NotWrittenError, folder_for, writing
 from fewshot_kit.data.opening import expanded
 
 
@@ -55,7 +56,10 @@ class RemoteFile:
         by_hand = f"Save the file by hand as {target}, or use a bundled data set (digits, characters, drawings): they need no network"
         downloader = pooch.HTTPDownloader(progressbar=progress)
         try:  # pooch writes to a temporary file beside the target, and moves it when its checksum is right
-            pooch.retrieve(self.url, f"md5:{self.md5}", fname=target.name, path=target.parent, downloader=downloader)
+            with writing(target), folder_for(target):
+                pooch.retrieve(self.url, f"md5:{self.md5}", fname=target.name, path=target.parent, downloader=downloader)
+        except NotWrittenError:  # no fault of the network
+            raise
         except OSError as error:  # requests' exceptions are all OSErrors
             raise ConnectionError(f"{self.url} could not be downloaded ({root_cause(error)}). {by_hand}") from error
         except ValueError as error:

@@ -23,28 +23,30 @@ from fewshot_kit.data.archives import (
     tar_tree,
     zip_tree,
 )
+from fewshot_kit.data.cancelling import Check, checked, go_on
 from fewshot_kit.data.opening import open_regular
 
 MAX_SECONDS = 30  # of looking through a folder
 
 
 @contextmanager
-def open_tree(path: Path) -> Iterator[PictureTree]:
+def open_tree(path: Path, check: Check = go_on) -> Iterator[PictureTree]:
     """List a folder, or a .zip, .tar or .tar.gz archive, by its content; an archive stays open meanwhile.
 
+    `check` is called at every entry; raise `Cancelled` in it to stop.
     Raises ArchiveError where one is damaged, encrypted, too large, too deep, or has an entry which could reach outside it.
     """
     if path.is_dir():
-        yield _folder_tree(path)
+        yield _folder_tree(path, check)
         return
     with _opened(path) as file:
         if zipfile.is_zipfile(file):
             with reading(str(path)):
                 archive = zipfile.ZipFile(file)
-                tree = zip_tree(archive, str(path))
+                tree = zip_tree(archive, str(path), check)
         else:
             archive = _as_tar(file, path)
-            tree = tar_tree(archive, str(path))
+            tree = tar_tree(archive, str(path), check)
         with archive:
             yield tree
 
@@ -66,13 +68,13 @@ def _as_tar(file: BinaryIO, path: Path) -> tarfile.TarFile:
     except tarfile.ReadError as error:
         raise ArchiveError(f"{path} is neither a folder nor a readable .zip, .tar or .tar.gz archive; was it copied completely?") from error
     except Exception as error:
-        raise ArchiveError(f"{path} is cut short or damaged ({error}); download or pack it again") from error
+        raise ArchiveError(f"{path} is cut short or damaged ({str(error)[:200]}); download or pack it again") from error
 
 
 # --- a folder ---
 
 
-def _folder_tree(root: Path) -> PictureTree:
+def _folder_tree(root: Path, check: Check) -> PictureTree:
     """Look through a folder: first what is in it, then where its links lead, unless that was looked through before."""
     folders, pictures = [], []
     seen: set[tuple[int, int]] = set()
@@ -87,9 +89,14 @@ def _folder_tree(root: Path) -> PictureTree:
                 continue
             seen.add((status.st_dev, status.st_ino))
             folders.append(folder)
-            for entry in _entries(root / folder):
-                n_entries += 1
-                _check_effort(root, n_entries, deadline)
+            entries = []
+            with os.scandir(root / folder) as found:
+                for entry in found:
+                    check()
+                    _check_effort(root, n_entries := n_entries + 1, deadline)
+                    entries.append(entry)
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                check()
                 name = PurePosixPath(entry.name)
                 if is_visible(name) and entry.is_dir():
                     (links if entry.is_symlink() else inside).append(folder / name)
@@ -106,11 +113,6 @@ def _looking_at(root: Path, folder: PurePosixPath) -> Iterator[None]:
         raise ArchiveError(f"folder {str(folder)!r} of {root} cannot be read ({error.strerror}); allow it, or take it away") from error
 
 
-def _entries(folder: Path) -> list[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
-
-
 def _check_effort(root: Path, n_entries: int, deadline: float) -> None:
     check_totals(str(root), n_entries, 0)
     if time.monotonic() > deadline:
@@ -120,37 +122,37 @@ def _check_effort(root: Path, n_entries: int, deadline: float) -> None:
 # --- classes ---
 
 
-def pictures_by_class(tree: PictureTree) -> dict[str, tuple[PurePosixPath, ...]]:
+def pictures_by_class(tree: PictureTree, check: Check = go_on) -> dict[str, tuple[PurePosixPath, ...]]:
     """Group pictures by the folder that holds them, classes and pictures in order of their names.
 
     Folders that wrap everything are looked through; below them, nested classes are named by their path ("Greek/alpha").
     Pictures beside the class folders belong to none. Raises ValueError for an empty class folder or fewer than two classes.
     """
     by_folder: dict[PurePosixPath, list[PurePosixPath]] = {}
-    for picture in tree.pictures:
+    for picture in checked(tree.pictures, check):
         by_folder.setdefault(picture.parent, []).append(picture)
-    folders = set(tree.folders) | {folder for holder in by_folder for folder in (holder, *holder.parents)}
+    folders = set(tree.folders) | {folder for holder in checked(by_folder, check) for folder in (holder, *holder.parents)}
     folders.discard(PurePosixPath("."))
-    root = _look_through(folders)
-    classes = {str(folder.relative_to(root)): pictures for folder, pictures in by_folder.items() if root in folder.parents}
-    _check_classes(tree, root, folders, classes)
-    return {name: tuple(sorted(classes[name])) for name in sorted(classes)}
+    root = _look_through(folders, check)
+    classes = {str(folder.relative_to(root)): pictures for folder, pictures in checked(by_folder.items(), check) if root in folder.parents}
+    _check_classes(tree, root, folders, classes, check)
+    return {name: tuple(sorted(classes[name])) for name in checked(sorted(classes), check)}
 
 
-def _look_through(folders: set[PurePosixPath]) -> PurePosixPath:
+def _look_through(folders: set[PurePosixPath], check: Check) -> PurePosixPath:
     """Descend while there is just one folder and it has folders in it."""
     root = PurePosixPath(".")
     while True:
-        below = [folder for folder in folders if root in folder.parents]
-        tops = {folder.parts[len(root.parts)] for folder in below}
+        below = [folder for folder in checked(folders, check) if root in folder.parents]
+        tops = {folder.parts[len(root.parts)] for folder in checked(below, check)}
         if len(tops) != 1 or len(below) == 1:
             return root
         root = root / tops.pop()
 
 
-def _check_classes(tree: PictureTree, root: PurePosixPath, folders: set[PurePosixPath], classes: dict[str, list]):
-    inner = {folder.parent for folder in folders}
-    leaves = {str(folder.relative_to(root)) for folder in folders - inner if root in folder.parents}
+def _check_classes(tree: PictureTree, root: PurePosixPath, folders: set[PurePosixPath], classes: dict[str, list], check: Check) -> None:
+    inner = {folder.parent for folder in checked(folders, check)}
+    leaves = {str(folder.relative_to(root)) for folder in checked(folders - inner, check) if root in folder.parents}
     empty = sorted(leaves - set(classes))
     if empty:
         kinds = " ".join(sorted(PICTURE_SUFFIXES))

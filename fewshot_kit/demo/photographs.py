@@ -6,6 +6,7 @@ from itertools import zip_longest
 import numpy as np
 from PIL import Image
 
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.datasets import has_photographs
 from fewshot_kit.data.images import read_image
 from fewshot_kit.data.opening import expanded
@@ -21,9 +22,9 @@ COLOURED = 24  # how far the channels of a pixel are apart, beyond those of the 
 SHARE = 0.12  # of the pixels: an ink drawing in colours has fewer
 
 
-def warn_of_photographs(dataset: str, preprocessing: Preprocessing) -> str:
+def warn_of_photographs(dataset: str, preprocessing: Preprocessing, check: Check = go_on) -> str:
     """Say that photographs are given to a network for ink, and which checkpoint fits them; "" where all is well."""
-    if preprocessing.channels != 1 or not are_photographs(dataset):
+    if preprocessing.channels != 1 or not are_photographs(dataset, check):
         return ""
     names = " or ".join(checkpoints_for_photographs())
     return (
@@ -33,12 +34,12 @@ def warn_of_photographs(dataset: str, preprocessing: Preprocessing) -> str:
     )
 
 
-def are_photographs(dataset: str) -> bool:
+def are_photographs(dataset: str, check: Check = go_on) -> bool:
     """Say whether a data set is of photographs; of a person's own folder, a few pictures are looked at."""
     if not dataset.startswith(FOLDER):
         return has_photographs(dataset)
-    with open_tree(expanded(dataset.removeprefix(FOLDER))) as tree:
-        classes = pictures_by_class(tree).values()
+    with open_tree(expanded(dataset.removeprefix(FOLDER)), check) as tree:
+        classes = pictures_by_class(tree, check).values()
         chosen = [picture for pictures in zip_longest(*classes) for picture in pictures if picture is not None][:LOOKED_AT]
         shares = [coloured_share(read_image(tree.read(picture), name=str(picture))) for picture in chosen]
     return float(np.median(shares)) > SHARE

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.datasets import is_available, load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
@@ -103,9 +104,13 @@ class DemoSession:
         """Change to another data set (its test split) and sample; on an error everything stays as it was."""
         return self._sample(self.read(dataset), None, {})
 
-    def read(self, dataset: str) -> ClassImages:
-        """Return the test split of a data set as the network wants its pictures; the session stays as it is."""
-        return load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=not is_available(dataset))
+    def read(self, dataset: str, check: Check = go_on) -> ClassImages:
+        """Return the test split of a data set as the network wants its pictures; the session stays as it is.
+
+        Raise `Cancelled` in `check` to stop reading a folder.
+        """
+        progress = not is_available(dataset)
+        return load_dataset(dataset, "test", preprocessing=self.learner.preprocessing, progress=progress, check=check)
 
     def lay(
         self, images: ClassImages, *, n_way: int, n_shot: int, n_query: int, seed: int, class_ids: Sequence[int] | None = None

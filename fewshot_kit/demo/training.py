@@ -9,11 +9,9 @@ from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 
 from fewshot_kit.data.datasets import dataset_names, dataset_splits, has_photographs, load_dataset
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.data.files import write_text
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.base import Learner
 from fewshot_kit.learners.build import make_learner
@@ -21,8 +19,10 @@ from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
 from fewshot_kit.networks.devices import use_one_thread
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.run_folder import write_result
 from fewshot_kit.training.runs import RunRecord, read_run
-from fewshot_kit.training.train import BEST, RESULT, Run, has_begun, open_run, train
+from fewshot_kit.training.train import BEST, Run, has_begun, open_run, train
+from fewshot_kit.training.weights import load_best
 
 TASKS = ("train_way", "train_shot", "train_query")  # what a learner that is chosen instead takes over of the given one
 
@@ -217,7 +217,7 @@ class TrainingSession:
         if not (self.folder / BEST).is_file():
             return None
         learner = make_learner(self.learner_config, self.config.seed)
-        learner.load_state_dict(safetensors.torch.load_file(self.folder / BEST))
+        load_best(self.folder, learner)
         return learner.eval()
 
     def sampler(self, split: str, learner: Learner) -> EpisodeSampler:
@@ -232,7 +232,7 @@ class TrainingSession:
             return None
         result = evaluate(learner, self.sampler("val", learner), n_episodes=n_episodes, seed=self.config.seed)
         if self.is_finished:
-            write_text(self.folder / RESULT, result.to_json() + "\n")
+            write_result(self.folder, result)
         return result
 
 

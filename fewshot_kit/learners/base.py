@@ -110,6 +110,9 @@ class TrainableLearner(Learner):
     def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         """Make what training on this data set needs beside the weights; all chance comes from the generator."""
 
+    def check_training_state(self, state: dict[str, Tensor]) -> None:
+        """Raise ValueError where a saved state, whose names, shapes and types are right, has values that training cannot go on with."""
+
     @abstractmethod
     def training_batches(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
         """Draw what one outer step trains on: a meta-batch of tasks, or one batch."""

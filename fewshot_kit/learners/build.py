@@ -64,6 +64,8 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
     Where the learner knows the mean feature of its training classes, so does the other; else features are not centred. Raises ValueError
     for learners that cannot do without a training of their own, and for networks that take one size alone.
     """
+    if name is None and size is None:
+        return learner
     name = name or learner_name(learner)
     network = learner.config.network
     if size is not None:

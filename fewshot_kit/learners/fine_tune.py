@@ -16,15 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from fewshot_kit.data.cancelling import Cancelled as Cancelled  # raise it in `on_step` to stop the inner loop between two steps
 from fewshot_kit.learners.heads import apply_head, without_head
 
 Parameters = dict[str, Tensor]
 # (parameters, images, labels) -> (gradients, mean cross entropy); the loss is a scalar, or (tasks,) for a stack of tasks
 GradientFunction = Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]
-
-
-class Cancelled(Exception):
-    """Raised by an `on_step` callback to stop the inner loop between two steps."""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,11 @@ class Magnet(MetricLearner):
         self.register_buffer("training_means", torch.zeros(n, self.network.n_features, device=self.device))
         self.register_buffer("training_losses", torch.ones(n, device=self.device))
 
+    def check_training_state(self, state: dict[str, Tensor]) -> None:
+        members, n = state["training_members"], len(self.training_losses)
+        if state["training_step"] < 0 or members.min() < 0 or members.max() >= n or state["training_losses"].min() < 0:
+            raise ValueError(f"its clusters are none of the {n} there are")
+
     def refresh_clusters(self, dataset: ClassImages, seed: int) -> None:
         """Embed the training images as the network is now, and cluster each class anew. Clusters are numbered class by class."""
         features, k = self.snapshot().embed_all(dataset.images), self.config.n_clusters

@@ -188,7 +188,7 @@ def _limits(runs: Runs, values: Callable[[Curves], Iterator[np.ndarray]], grain:
     if not len(everything):
         return 0.0, 10 * grain
     low, high = float(np.floor(everything.min() / grain)), float(np.ceil(everything.max() / grain))
-    return grain * low, grain * max(high, low + 1)
+    return grain * low, grain * max(high, low + max(1, abs(low) / 1000))  # of a huge number, one more is the same number
 
 
 def _best(curves: Curves) -> str:

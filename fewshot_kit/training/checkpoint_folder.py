@@ -75,8 +75,7 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     given = Path(name_or_folder)
     is_name = str(name_or_folder) == given.name  # nothing that leads out of pretrained/
     for folder in ([PRETRAINED / given] if is_name else []) + [given]:
-        # A process killed between the two renames of a save leaves the checkpoint in a hidden folder beside its place.
-        for place in (folder, *folder.parent.glob(f".{glob.escape(folder.name)}.old.*/{glob.escape(folder.name)}")):
+        for place in (folder, *moved_away(folder)):
             if (place / CONFIG).is_file():
                 return place
     if given.name in RENAMED:
@@ -85,6 +84,11 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     raise CheckpointError(
         f"no checkpoint {str(name_or_folder)!r}: neither a folder with a {CONFIG} nor one of {known}; choose one of those"
     )
+
+
+def moved_away(folder: Path) -> list[Path]:
+    """Return where a process killed between the two renames of a save has left a checkpoint: in a hidden folder beside its place."""
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.old.*/{glob.escape(folder.name)}"))
 
 
 def read_config(folder: Path) -> dict:

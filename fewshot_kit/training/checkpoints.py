@@ -1,25 +1,23 @@
 """Save and load checkpoints: a folder with model.safetensors, config.json and README.md (the card). Nothing is ever unpickled."""
 
 import dataclasses
-import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 
-from fewshot_kit.data.files import write_text, written_whole
+from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.locks import locked
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.build import build_learner, learner_name
 from fewshot_kit.networks.configs import take_same_weights
-from fewshot_kit.training.cards import render_card, safe_card
+from fewshot_kit.training.cards import UNFIT, render_card, safe_card
 from fewshot_kit.training.checkpoint_folder import (
     CARD,
     CONFIG,
@@ -30,9 +28,12 @@ from fewshot_kit.training.checkpoint_folder import (
     check_name,
     check_replaceable,
     find_checkpoint,
+    moved_away,
     read_config,
     settings_for,
 )
+from fewshot_kit.training.schema import shortened
+from fewshot_kit.training.weights import WeightsError, check_tensors, read_tensors, sha256, write_tensors
 
 PENDING_CARD = f".{CARD}.new"
 
@@ -51,17 +52,6 @@ class Checkpoint:
         """Return the learner with the settings that were found best on validation for this way and shot, or for the nearest there are."""
         values, source = settings_for(self.config, n_way, n_shot)
         return self.learner.with_settings(source, **values)
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors by name as safetensors, the file whole; memory formats such as channels_last are not kept."""
-    content = safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
-    with written_whole(path) as file:
-        file.write(content)
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def save_checkpoint(
@@ -83,19 +73,23 @@ def save_checkpoint(
     """
     folder = Path(folder)
     check_name(folder.name)
-    with lock_of(folder):
+    if card is None:  # what says too little for one is refused before a folder is made
+        _card(folder, _config(learner, training, results, settings or [], ""))
+    with lock_of(folder), writing(folder, parts=True):
+        _tidy(folder)
         check_replaceable(folder, replace)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.new."))
         try:
             write_tensors(staging / WEIGHTS, learner.released_state())
             config = _config(learner, training, results, settings or [], sha256(staging / WEIGHTS))
             write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
-            write_text(staging / CARD, render_card(folder.name, config) if card is None else card)
+            write_text(staging / CARD, _card(folder, config) if card is None else card)
             if log is not None:
                 write_text(staging / LOG, log)
             _swap(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+        _tidy(folder)
     return folder
 
 
@@ -123,7 +117,7 @@ def write_config(folder: Path, config: dict) -> None:
     A pending card stands beside the old one from before the config is written until it takes its place: where a process is killed in
     between, `mend_card` knows by it that the two may differ.
     """
-    write_text(folder / PENDING_CARD, render_card(folder.name, config))
+    write_text(folder / PENDING_CARD, _card(folder, config))
     try:
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     except BaseException:
@@ -132,10 +126,20 @@ def write_config(folder: Path, config: dict) -> None:
     os.replace(folder / PENDING_CARD, folder / CARD)
 
 
+def _card(folder: Path, config: dict) -> str:
+    try:
+        return render_card(folder.name, config)
+    except UNFIT as error:
+        wrong = f"the key {error} is missing" if isinstance(error, KeyError) else shortened(str(error), 200)
+        raise CheckpointError(
+            f"{folder / CONFIG} says too little to make a card of it: {wrong}; complete it, or export the run again"
+        ) from error
+
+
 def mend_card(folder: Path) -> None:
     """Make the card from config.json where a process was killed while it wrote the two, under the checkpoint's lock."""
     if (folder / PENDING_CARD).is_file():
-        write_text(folder / CARD, render_card(folder.name, read_config(folder)))
+        write_text(folder / CARD, _card(folder, read_config(folder)))
         (folder / PENDING_CARD).unlink()
 
 
@@ -146,11 +150,28 @@ def _mended(place: Path) -> Path:
     if not is_moved and not (folder / PENDING_CARD).is_file():
         return place
     with suppress(OSError), lock_of(folder):
-        if is_moved and not folder.exists():
-            os.rename(place, folder)
-            place.parent.rmdir()
+        _put_back(folder)
         mend_card(folder)
     return folder if (folder / CONFIG).is_file() else place
+
+
+def _put_back(folder: Path) -> None:
+    """Put a checkpoint back in its place that a killed save had moved away, under its lock."""
+    for place in moved_away(folder):
+        if not folder.exists() and (place / CONFIG).is_file():
+            os.rename(place, folder)
+            place.parent.rmdir()
+
+
+def _tidy(folder: Path) -> None:
+    """Put the checkpoint in its place and remove what killed saves of it left, under its lock: nobody who lives is saving it."""
+    _put_back(folder)
+    if not (folder / CONFIG).is_file():  # nothing is removed unless the checkpoint is there
+        return
+    is_left = re.compile(rf"\.{re.escape(folder.name)}\.(new|old)\.[a-z0-9_]{{8}}").fullmatch  # as `mkdtemp` names them
+    for path in folder.parent.iterdir():
+        if is_left(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(staging: Path, folder: Path) -> None:
@@ -185,11 +206,13 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
         raise CheckpointError(f"{weights} does not match the sha256 in {CONFIG}: it is damaged or was changed; fetch the checkpoint again")
     try:
         learner = build_learner(config["learner"], config["hyper_parameters"])
-        state = safetensors.torch.load_file(weights)
-    except (TypeError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        wrong = f"the key {error} is missing" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{folder} cannot be read: {wrong}; fetch the checkpoint again, or upgrade fewshot_kit") from error
-    _check_state(weights, state, learner.state_dict())
+    except ValueError as error:  # a learner may refuse its network, as MAML does running statistics
+        raise CheckpointError(f"{folder} cannot be read: {error}; fetch the checkpoint again, or upgrade fewshot_kit") from error
+    try:
+        state, _ = read_tensors(weights)
+        check_tensors(weights, state, learner.state_dict())
+    except WeightsError as error:
+        raise CheckpointError(f"{error}; fetch the checkpoint again") from error
     learner.load_state_dict(state)
     return Checkpoint(folder.name, folder, learner.to(device).eval(), config, safe_card(folder, config))
 
@@ -213,17 +236,3 @@ def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
 
 def _shapes(learner: Learner) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in learner.state_dict().items()}
-
-
-def _check_state(path: Path, state: dict, expected: dict) -> None:
-    wrong = [f"{name} is missing" for name in sorted(expected.keys() - state.keys())]
-    wrong += [f"{name} is not expected" for name in sorted(state.keys() - expected.keys())]
-    for name in sorted(expected.keys() & state.keys()):
-        if state[name].shape != expected[name].shape:
-            wrong.append(f"{name} has shape {tuple(state[name].shape)} in place of {tuple(expected[name].shape)}")
-        elif state[name].dtype != expected[name].dtype:
-            wrong.append(f"{name} has values of {state[name].dtype} in place of {expected[name].dtype}")
-        elif not state[name].isfinite().all():
-            wrong.append(f"{name} has values that are not finite")
-    if wrong:
-        raise CheckpointError(f"{path} does not fit its {CONFIG}: {', '.join(wrong)}; fetch the checkpoint again")

@@ -1,21 +1,21 @@
 """From a run to a checkpoint, and from a measurement to its card."""
 
+import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 
 from fewshot_kit.learners.build import build_learner
 from fewshot_kit.results import Evaluation
-from fewshot_kit.training.checkpoint_folder import CONFIG, PRETRAINED, check_name, check_replaceable
+from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, check_name, check_replaceable, read_config
 from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
 from fewshot_kit.training.commands import training_command
+from fewshot_kit.training.run_folder import BEST, LOG, read_begun
 from fewshot_kit.training.runs import read_log
-from fewshot_kit.training.train import BEST, LOG
-from fewshot_kit.training.train import CONFIG as RUN_CONFIG
+from fewshot_kit.training.weights import load_best
 
 RECORD_SECONDS = 30.0  # how long a measurement waits for others that are being recorded
 
@@ -31,31 +31,41 @@ def export_run(run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[
     check_replaceable(folder, replace)
     if not (run / BEST).is_file():
         raise FileNotFoundError(f"{run} holds no {BEST}: train a run there first, at least to its first validation")
-    saved = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
+    saved, config = read_begun(run)
     rows = read_log(run / LOG)
     if not rows:
         raise ValueError(f"{run / LOG} holds no validation; resume the run, at least to its next one")
-    learner = build_learner(saved["learner"], saved["hyper_parameters"])
-    learner.load_state_dict(safetensors.torch.load_file(run / BEST))
+    if "seconds" not in rows[-1]:
+        raise ValueError(f"{run / LOG} does not say how long the training took; resume the run, at least to its next validation")
+    try:
+        learner = build_learner(saved["learner"], saved["hyper_parameters"])
+    except ValueError as error:  # it may refuse its network, as MAML does running statistics
+        raise ValueError(f"{run} cannot be exported: {error}") from error
+    written = load_best(run, learner)
     training = {
-        **saved["training"],
+        **dataclasses.asdict(config),
         "command": training_command(saved),
         "minutes": round(rows[-1]["seconds"] / 60, 1),
-        "best_step": _best_step(run, rows),
+        "best_step": _best_step(run, rows, written),
         "trained_with": saved.get("versions", {"torch": torch.__version__}),
         "start": saved.get("start"),
     }
     for row in settings:
         learner.with_settings(**row["values"])  # which checks them
     log = "".join(json.dumps(row) + "\n" for row in rows)
-    return save_checkpoint(folder, learner, training=training, results=[], settings=list(settings), log=log, replace=replace)
+    try:
+        return save_checkpoint(folder, learner, training=training, results=[], settings=list(settings), log=log, replace=replace)
+    except CheckpointError as error:  # what it started from may have said little of itself
+        raise ValueError(f"{run} cannot be exported: {error}") from error
 
 
-def _best_step(run: Path, rows: list[dict]) -> int:
+def _best_step(run: Path, rows: list[dict], written: dict[str, str]) -> int:
     """Return the outer step of the best weights, as written with them; of a run before that was done, as logged."""
-    with safetensors.safe_open(run / BEST, "pt") as file:
-        written = (file.metadata() or {}).get("step")
-    return int(written) if written is not None else next(row["step"] for row in reversed(rows) if row["best"])
+    told = written.get("step", "")
+    steps = [int(told)] if re.fullmatch(r"[0-9]{1,15}", told) else [row["step"] for row in reversed(rows) if row.get("best") is True]
+    if not steps:
+        raise ValueError(f"neither {run / BEST} nor {run / LOG} says of which step the best weights are; train the run again")
+    return steps[0]
 
 
 def record_result(folder: Path, result: Evaluation, command: str, sha256: str | None = None) -> None:
@@ -65,8 +75,8 @@ def record_result(folder: Path, result: Evaluation, command: str, sha256: str | 
     """
     with lock_of(folder, seconds=RECORD_SECONDS):
         mend_card(folder)
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_config(folder)
         if sha256 not in (None, config["sha256"]):
             raise ValueError(f"{folder} holds other weights than those that were measured, so nothing is recorded; measure it again")
-        results = [row for row in config["results"] if row["command"] != command]
+        results = [row for row in config["results"] if row.get("command") != command]
         write_config(folder, {**config, "results": [*results, {**result.to_dict(), "command": command}]})

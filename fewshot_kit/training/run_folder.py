@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+from fewshot_kit.data.files import NotWrittenError, write_text
 from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
+from fewshot_kit.training.config import TrainConfig
+from fewshot_kit.training.schema import SchemaError, check_begun, read_json
 
 LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
 LOCK = ".lock"
@@ -13,6 +17,16 @@ LOCK = ".lock"
 def has_begun(folder: Path) -> bool:
     """Say whether a run was saved there, so that it can be resumed."""
     return (folder / CONFIG).is_file() and (folder / LAST).is_file()
+
+
+def read_begun(folder: Path) -> tuple[dict, TrainConfig]:
+    """Return the config.json of a run that is to be taken up or exported, and its training. Raises ValueError for what cannot be one."""
+    path = folder / CONFIG
+    try:
+        record = read_json(path)
+        return record, check_begun(record)
+    except SchemaError as error:
+        raise ValueError(f"{path} {error}; put back the file as the training wrote it, or choose another folder") from error
 
 
 def check_can_begin(folder: Path, settings: dict, *, resume: bool) -> None:
@@ -56,10 +70,9 @@ def _is_left_over(name: str) -> bool:
 
 def _read(path: Path) -> dict:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _is_of_a_run(record: dict) -> bool:
@@ -79,3 +92,19 @@ def differences(before: dict, now: dict) -> list[str]:
         elif name in before and before[name] != value:
             found.append(name)
     return found
+
+
+def truncate_log(path: Path, rows: list[dict], step: int) -> None:
+    """Drop the rows of a log that a killed run wrote after its last saved state, and a line that was cut short."""
+    if path.is_file():
+        kept = "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step)
+        if kept != path.read_text(encoding="utf-8"):  # there may be no room to write the same again
+            write_text(path, kept)
+
+
+def write_result(folder: Path, result: Evaluation) -> None:
+    """Write result.json; where that cannot be, the error tells what was measured."""
+    try:
+        write_text(folder / RESULT, result.to_json() + "\n")
+    except NotWrittenError as error:
+        raise type(error)(f"{error}. What was measured: {result}") from error

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fewshot_kit.data.opening import open_regular
 from fewshot_kit.results import Interval
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
-from fewshot_kit.training.schema import SchemaError, check_run, read_json
-from fewshot_kit.training.train import CONFIG, LAST, LOG, RESULT
+from fewshot_kit.training.run_folder import CONFIG, LAST, LOG, RESULT
+from fewshot_kit.training.schema import MAX_BYTES, SchemaError, check_run, read_json
 
+MOST = 1e300  # of a number that is drawn
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
 _ROW = ("step", "train_loss", "val_accuracy", "val_loss")
 _TEXTS, _NUMBERS, _INTERVALS = ("dataset", "split"), ("n_way", "n_shot", "n_episodes"), ("accuracy", "loss")
@@ -149,10 +151,7 @@ def _read_json(path: Path) -> dict:
 
 def read_log(path: Path) -> list[dict]:
     """Return the validations of a log.jsonl; a last line that is being written, or was cut short, is passed over."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    except ValueError as error:
-        raise ValueError(f"{path} is no text ({error}); take it away") from error
+    lines = _lines(path) if path.is_file() else []
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -166,6 +165,17 @@ def read_log(path: Path) -> list[dict]:
     return rows
 
 
+def _lines(path: Path) -> list[str]:
+    with open_regular(path) as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{path} has more than {MAX_BYTES:,} bytes; take it away")
+    try:
+        return content.decode("utf-8").splitlines()
+    except ValueError as error:
+        raise ValueError(f"{path} is no text ({error}); take it away") from error
+
+
 def _is_validation(row: object) -> bool:
     return (
         isinstance(row, dict)
@@ -175,12 +185,15 @@ def _is_validation(row: object) -> bool:
         and (row["train_loss"] is None or _is_number(row["train_loss"]))
         and _is_interval(row["val_accuracy"])
         and _is_interval(row["val_loss"])
+        and _is_number(row.get("seconds", 0))
+        and 0 <= row.get("seconds", 0) < 1e12
+        and isinstance(row.get("best", False), bool)
     )
 
 
 def _is_number(value: object) -> bool:
-    """Say whether JSON gave a number that an array can hold."""
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
+    """Say whether JSON gave a number that an array can hold, and a hundred times of it: no number too (NaN), but no infinite one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and (value != value or abs(value) < MOST)
 
 
 def _is_interval(value: object) -> bool:

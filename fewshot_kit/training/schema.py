@@ -22,6 +22,7 @@ MAX_BYTES = 50_000_000
 MAX_NESTING = 100  # lists and objects in one another: every `start_from` adds two
 MOST = {"inner_steps": 10_000, "train_inner_steps": 10_000}  # of whole numbers among the hyper-parameters
 MOST_OF_OTHERS = 1_000_000
+MAX_PLACE = 200  # letters of where something is, in a message
 
 RUN_KEYS = {"learner", "hyper_parameters", "training", "start", "versions"}
 CHECKPOINT_KEYS = {"format_version", "learner", "hyper_parameters", "settings", "training", "versions", "sha256", "results"}
@@ -62,11 +63,21 @@ def _check_values(values: dict) -> None:
         if depth > MAX_NESTING:
             raise SchemaError(f"is nested more than {MAX_NESTING} deep")
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        rest += [(f"{where}.{key}" if where else str(key), item, depth + 1) for key, item in items]
+        rest += [(shortened(f"{where}.{key}" if where else str(key), MAX_PLACE), item, depth + 1) for key, item in items]
+        for text in value if isinstance(value, dict) else [value] if isinstance(value, str) else []:
+            _check_text(text)
         if isinstance(value, float) and not math.isfinite(value):
             raise SchemaError(f"has {where} = {value}, which is no finite number")
         if isinstance(value, int) and abs(value) >= 2**64:
             raise SchemaError(f"has in {where} a whole number beyond 64 bits")
+
+
+def _check_text(text: str) -> None:
+    """Raise SchemaError for half of a surrogate pair, which JSON can hold, but no file and no terminal."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise SchemaError(f"has a text that is no Unicode ({shortened(ascii(text))})") from error
 
 
 def check_run(values: dict) -> None:
@@ -76,6 +87,25 @@ def check_run(values: dict) -> None:
     _check_known(values, RUN_KEYS | CHECKPOINT_KEYS, "")
     if not isinstance(values.get("hyper_parameters", {}), dict):
         raise SchemaError("has hyper_parameters that are no object")
+
+
+def check_begun(values: dict) -> TrainConfig:
+    """Check the config.json of a run that is to be taken up or exported, and return its training, with defaults for what is missing."""
+    if not (isinstance(values.get("learner"), str) and isinstance(values.get("hyper_parameters"), dict)):
+        raise SchemaError("names no learner and hyper_parameters: it is no run of this kit")
+    _check_known(values, RUN_KEYS, "")
+    _check_type(values.get("start"), dict | None, "start")
+    _check_type(values.get("versions", {}), dict[str, str], "versions")
+    check_hyper_parameters(values["learner"], values["hyper_parameters"])
+    training = values.get("training")
+    _check_type(training, dict, "training")
+    if not isinstance(training.get("source"), dict):
+        raise SchemaError("has no training.source: the run was begun by an earlier version of the kit")
+    _check_fields(training, TrainConfig, "training")
+    try:
+        return TrainConfig(**{**training, "source": TaskSource(**training["source"])})
+    except ValueError as error:
+        raise SchemaError(f"has a training that cannot be: {shortened(str(error), 300)}") from error
 
 
 def check_checkpoint(values: dict) -> None:
@@ -97,7 +127,7 @@ def check_checkpoint(values: dict) -> None:
 def check_hyper_parameters(learner: str, values: dict) -> None:
     """Check a learner's hyper-parameters: names, types and ranges, those of its network among them."""
     if learner not in CONFIGS:
-        raise SchemaError(f"has an unknown learner {learner!r}; there are {', '.join(CONFIGS)}")
+        raise SchemaError(f"has an unknown learner {shortened(repr(learner))}; there are {', '.join(CONFIGS)}")
     if "network" not in values:
         raise SchemaError("has hyper_parameters in which 'network' is missing")
     kind = CONFIGS[learner]
@@ -110,7 +140,7 @@ def check_hyper_parameters(learner: str, values: dict) -> None:
     try:
         kind.from_dict(values)
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"has hyper_parameters that cannot be: {error}") from error
+        raise SchemaError(f"has hyper_parameters that cannot be: {shortened(str(error), 300)}") from error
 
 
 def _check_training(values: dict) -> None:
@@ -141,17 +171,17 @@ def _check_fields(values: dict, kind: type, where: str, others: bool = False) ->
 def _check_known(values: dict, known: set[str], where: str) -> None:
     if unknown := sorted(values.keys() - known):
         of = f" in {where}" if where else ""
-        raise SchemaError(f"has keys{of} that this kit does not know: {', '.join(unknown)}")
+        raise SchemaError(f"has keys{of} that this kit does not know: {shortened(', '.join(unknown), 200)}")
 
 
 def _check_type(value: object, hint: Any, where: str) -> None:
     if not _fits(value, hint):
-        raise SchemaError(f"has {where} = {_shortened(value)}, but wants {' or '.join(_words(hint))}")
+        raise SchemaError(f"has {where} = {shortened(repr(value))}, but wants {' or '.join(_words(hint))}")
 
 
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def shortened(text: str, most: int = 60) -> str:
+    """Return a text for a message: what somebody else wrote may be as long as a book."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -1,24 +1,24 @@
 """The one meta-training loop: outer steps, validation, the best weights kept, resumable at any moment.
 
 A run folder holds config.json (all settings), log.jsonl (a line an evaluation), last.safetensors (everything a resume needs),
-best.safetensors (the weights of the best validation) and, at the end, result.json. Only the log's last line can be left half-written.
+best.safetensors (the weights of the best validation) and, at the end, result.json. Each is written whole, and those of one validation
+together: a full disk leaves the files of the validation before.
 """
 
 import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
-from fewshot_kit.data.files import write_text
+from fewshot_kit.data.files import write_text, write_together
 from fewshot_kit.data.locks import InUseError, locked
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.base import TrainableLearner
@@ -28,10 +28,25 @@ from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.devices import pick_device, torch_threads
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
-from fewshot_kit.training.checkpoints import load_checkpoint, start_from, write_tensors
+from fewshot_kit.training.checkpoints import load_checkpoint, start_from
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.interrupts import interrupt_between_steps
-from fewshot_kit.training.run_folder import BEST, CONFIG, LAST, LOCK, LOG, RESULT, check_can_begin, differences, has_begun
+from fewshot_kit.training.run_folder import (
+    BEST,
+    CONFIG,
+    LAST,
+    LOCK,
+    LOG,
+    check_can_begin,
+    differences,
+    has_begun,
+    read_begun,
+    truncate_log,
+    write_result,
+)
+from fewshot_kit.training.run_state import Counters, read_state, state_as_bytes
+from fewshot_kit.training.runs import read_log
+from fewshot_kit.training.weights import load_best, read_best, tensors_as_bytes
 
 OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
 
@@ -49,6 +64,7 @@ class Run:
         self.learner.begin_training(self.dataset, self.generator)
         self.optimizer = _optimizer(learner.trainable_parameters(), config)
         self.step, self.seconds, self.best = 0, 0.0, -math.inf
+        self._saved_step: int | None = None
         self._stamps = None  # of the files of this run, as it left them
 
     def _sampler(self, split: str) -> EpisodeSampler:
@@ -113,17 +129,19 @@ class Run:
         distributed.add_up([loss, *gradients], len(mine) / len(batches))
         return loss.item(), gradients
 
-    def save(self) -> None:
-        """Write everything a resume needs, atomically; of several processes, the first one writes."""
+    def save(self, others: Mapping[str, bytes] | None = None) -> None:
+        """Write everything a resume needs, and `others` by name before it: all or nothing; of several processes, the first one writes."""
         if distributed.rank() != 0:
             return
-        tensors = {f"model.{name}": value for name, value in self.learner.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        tensors["generator"] = self.generator.get_state()
-        counters = {"step": self.step, "seconds": self.seconds, "best": self.best}
-        write_tensors(self.folder / LAST, tensors, {"counters": json.dumps(counters)})
+        counters = Counters(self.step, self.seconds, self.best)
+        state = state_as_bytes(self.learner, self.optimizer, self.generator, counters)
+        write_together({self.folder / name: content for name, content in {**(others or {}), LAST: state}.items()})
+        self._saved_step = self.step
         self.note_files()
+
+    @property
+    def is_saved(self) -> bool:
+        return self._saved_step == self.step
 
     def note_files(self) -> None:
         """Remember the run's files as they are now, so that another process that takes up the run is noticed."""
@@ -145,19 +163,12 @@ class Run:
             yield
 
     def restore(self) -> None:
-        """Read what `save` wrote."""
-        with safetensors.safe_open(self.folder / LAST, "pt") as file:
-            counters = json.loads(file.metadata()["counters"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, the file is no dictionary
-        self.learner.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        state = self.optimizer.state_dict()
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state["state"].setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict(state)
-        self.generator.set_state(tensors["generator"])
-        self.step, self.seconds, self.best = counters["step"], counters["seconds"], counters["best"]
+        """Read what `save` wrote. Raises ValueError where it is damaged, or where the best weights are: they are needed only at the end."""
+        counters = read_state(self.folder, self.learner, self.optimizer, self.generator, self.config.outer_steps)
+        if counters.best > -math.inf:
+            read_best(self.folder, self.learner)
+        self.step, self.seconds, self.best = counters.step, counters.seconds, counters.best
+        self._saved_step = self.step
 
 
 def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
@@ -189,9 +200,10 @@ def open_run(folder: str | Path, learner_config: LearnerConfig, config: TrainCon
         if is_begun:
             run.restore()
         if distributed.rank() == 0:
+            rows = read_log(folder / LOG)  # before anything is written: it may be damaged
             if not is_begun:
                 _write_settings(run, {**settings, "start": start, "versions": {"torch": torch.__version__}}, resume)
-            _truncate_log(folder / LOG, run.step)
+            truncate_log(folder / LOG, rows, run.step)
             run.note_files()
     return run
 
@@ -214,19 +226,9 @@ def run_settings(learner_config: LearnerConfig, config: TrainConfig) -> dict:
 
 
 def _check_same_settings(folder: Path, settings: dict) -> None:
-    saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if "source" not in saved.get("training", {}):
-        raise ValueError(f"{folder} was begun by an earlier version of the kit; choose another folder")
+    saved, _ = read_begun(folder)
     if changed := differences(saved, json.loads(json.dumps(settings))):
         raise ValueError(f"{folder} was begun with another {', '.join(changed)}; resume with the same settings, or choose another folder")
-
-
-def _truncate_log(path: Path, step: int) -> None:
-    """Drop the lines that a killed run wrote after its last saved state, and one that was cut short."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("}\n")]
-        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def train(
@@ -260,17 +262,18 @@ def train(
             except Cancelled:
                 break
         run.seconds = time.perf_counter() - started
-        run.save()
+        if not run.is_saved:
+            run.save()
     return run.step == config.outer_steps
 
 
 def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> dict:
     """Measure the run on validation classes, keep the weights if they are the best, log the line and save the state."""
     result = run.evaluate("val", run.config.evaluation_episodes, on_progress)
-    is_best = result.best_by > run.best
+    is_best, files = result.best_by > run.best, {}
     if is_best:
         run.best = result.best_by
-        write_tensors(run.folder / BEST, run.learner.released_state(), {"step": str(run.step)})
+        files[BEST] = tensors_as_bytes(run.learner.released_state(), {"step": str(run.step)})
     row = {
         "step": run.step,
         "train_loss": train_loss,
@@ -280,15 +283,15 @@ def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> di
         "seconds": round(run.seconds, 1),
     }
     # Before the state: a process killed in between takes this step again, and writes the line again in place of this one.
-    with open(run.folder / LOG, "a", encoding="utf-8") as log:
-        log.write(json.dumps(row) + "\n")
-    run.save()
+    log = run.folder / LOG
+    files[LOG] = (log.read_bytes() if log.is_file() else b"") + (json.dumps(row) + "\n").encode("utf-8")
+    run.save(files)
     return row
 
 
 def finish(run: Run, split: str = "val", n_episodes: int = 600, on_progress: OnProgress | None = None) -> Evaluation:
     """Load the best weights into the run's learner, measure them on `split`, write result.json and return the measurement."""
-    run.learner.load_state_dict(safetensors.torch.load_file(run.folder / BEST), strict=False)  # it lacks what only training needs
+    load_best(run.folder, run.learner)
     result = run.evaluate(split, n_episodes, on_progress)
-    write_text(run.folder / RESULT, result.to_json() + "\n")
+    write_result(run.folder, result)
     return result

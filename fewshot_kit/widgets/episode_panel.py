@@ -3,7 +3,7 @@
 import html
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from fewshot_kit import plots
+from fewshot_kit.data.cancelling import Check
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.demo.photographs import warn_of_photographs
 from fewshot_kit.demo.request import Limits, Request, title
@@ -22,8 +23,6 @@ from fewshot_kit.widgets.data_controls import DataControls
 from fewshot_kit.widgets.evaluation import NO_QUERIES, EvaluationControls
 from fewshot_kit.widgets.own_picture import OwnPicture
 from fewshot_kit.widgets.worker import Worker
-
-Check = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,9 @@ class EpisodePanel(widgets.VBox):
         asked, started = self.requested, time.perf_counter()
         if self.shown is None or asked.source() != self.shown.request.source():
             self.status.say(f"loading {html.escape(title(asked.dataset))} …")
+            self.stop_button.disabled = False
         before, self.running = (self.running, self.shown), Work(asked, asked)
-        self.running = work = self._fitted(asked, before)
+        self.running = work = self._fitted(asked, before, check)
         check()
         self.stop_button.disabled = False
         self.own_picture.mark_old()
@@ -167,12 +167,12 @@ class EpisodePanel(widgets.VBox):
         text = f"learned in {time.perf_counter() - started:.2f} s"
         self._finish(replace(work, learning=learning), check, f"{text}{self._at(work.request)}")
 
-    def _fitted(self, asked: Request, before: Sequence[Work | None]) -> Work:
+    def _fitted(self, asked: Request, before: Sequence[Work | None], check: Check) -> Work:
         """Return what there is of a request; the pictures are read unless the work before has them."""
         known = next((work for work in before if work and work.images and work.asked.source() == asked.source()), None)
         if known is None:
-            images = self.session.dataset if self.shown is None else self.session.read(asked.dataset)
-            known = Work(asked, asked, images, warning=self._warning(asked.dataset))
+            images = self.session.dataset if self.shown is None else self.session.read(asked.dataset, check)
+            known = Work(asked, asked, images, warning=self._warning(asked.dataset, check))
         limits = Limits.of(known.images, self.session.learner.max_way)
         request, notes = limits.fit(asked, self.shown.request if self.shown else None)
         return Work(asked, request, known.images, tuple(notes), known.warning)
@@ -271,8 +271,8 @@ class EpisodePanel(widgets.VBox):
 
     # Words.
 
-    def _warning(self, dataset: str) -> str:
-        warning = warn_of_photographs(dataset, self.session.learner.preprocessing)
+    def _warning(self, dataset: str, check: Check) -> str:
+        warning = warn_of_photographs(dataset, self.session.learner.preprocessing, check)
         return f'<span role="alert" style="color:{TEXT}">{html.escape(warning)}</span>' if warning else ""
 
     def _say_shown(self, before: str) -> None:

@@ -39,7 +39,11 @@ class EvaluationControls(widgets.VBox):
             self.progress.value = done
             self._say(f"{accuracy.percent()} after {done} episodes")
 
-        result = session.evaluate(EPISODES, values, on_progress=show)
+        try:
+            result = session.evaluate(EPISODES, values, on_progress=show)
+        except FloatingPointError:  # told in the panel; what was counted meanwhile means nothing
+            self.reset(session.n_query)
+            raise
         baseline = session.evaluate_baseline(EPISODES, on_progress=lambda done, accuracy: check())
         check()
         self._say(

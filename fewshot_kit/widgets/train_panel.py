@@ -9,6 +9,7 @@ from functools import partial
 import ipywidgets as widgets
 
 from fewshot_kit import plots
+from fewshot_kit.data.cancelling import Check
 from fewshot_kit.demo.training import Progress, SettingError, TrainingSession
 from fewshot_kit.results import Interval
 from fewshot_kit.training.runs import RunRecord, describe_training_loss
@@ -17,7 +18,6 @@ from fewshot_kit.widgets.training_settings import TrainingSettings
 from fewshot_kit.widgets.worker import Worker
 
 FRAME_SECONDS = 0.5  # at least, between two texts of a training under way
-Check = Callable[[], None]
 # What the training says to who calls it or types a command, as it is called in the panel.
 WORDS = {
     "meta_lr": "outer learning rate",

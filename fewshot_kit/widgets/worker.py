@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from fewshot_kit.learners.fine_tune import Cancelled
+from fewshot_kit.data.cancelling import Cancelled, Check
 
 # A job is given `check`, to be called between two steps: it raises Cancelled once a newer request came or `stop` was called.
-Job = Callable[[Callable[[], None]], None]
+Job = Callable[[Check], None]
 
 
 class Worker:

@@ -566,7 +566,7 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(small_mnist, monkeypatch, 
 
     monkeypatch.setattr(np, "savez", fill_the_disk)
     assert load("mnist").counts == (1,) * 10
-    assert not list(small_mnist.iterdir()) and "No space left on device" in caplog.text
+    assert not small_mnist.exists() and "No space left on device" in caplog.text
 
 
 def test_a_cache_that_cannot_be_made_costs_nothing(small_mnist, caplog):

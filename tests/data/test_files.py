@@ -80,6 +80,31 @@ def test_standard_output_is_gone_on_with(tmp_path, to):
     assert printed == "before\nresult\nafter\n"
 
 
+WRITES = """
+import sys, time
+from pathlib import Path
+from fewshot_kit.data.files import written_whole
+with written_whole(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_parts_of_killed_writers_are_removed_and_those_of_living_ones_are_not(tmp_path):
+    path = tmp_path / "result.json"
+    with python(WRITES, str(path), stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == "begun\n"
+        write_text(path, "first")
+        (part,) = (name for name in os.listdir(tmp_path) if name.endswith(".part"))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait(10)
+    write_text(tmp_path / "other.json", "of another name")
+    assert part in os.listdir(tmp_path)
+    write_text(path, "second")
+    assert sorted(os.listdir(tmp_path)) == ["other.json", "result.json"] and path.read_text() == "second"
+
+
 HOLDS = """
 import sys, time
 from pathlib import Path

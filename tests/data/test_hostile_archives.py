@@ -1,8 +1,12 @@
 """Archives that lie: what is read is counted, whatever a header says, and every damage is the kit's own error."""
 
+import bz2
 import gzip
 import io
+import lzma
+import shutil
 import struct
+import subprocess
 import tarfile
 import time
 import tracemalloc
@@ -27,7 +31,7 @@ def load(path: Path):
 
 def refusal(path: Path, most: int = 400_000_000) -> str:
     """Return the error of an archive, which must come soon and take at most so many bytes of memory."""
-    begin = time.monotonic()
+    begin = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(ArchiveError) as caught:
@@ -35,7 +39,7 @@ def refusal(path: Path, most: int = 400_000_000) -> str:
         assert tracemalloc.get_traced_memory()[1] < most
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     assert path.name in str(caught.value)
     return str(caught.value)
 
@@ -194,6 +198,44 @@ def test_a_damaged_tar_is_the_kits_error_or_its_pictures(tmp_path, name):
             assert name in str(error)
 
 
+@pytest.mark.parametrize("name", TARS)
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_tar_cut_off_between_two_entries_is_refused(tmp_path, name, kept):
+    write_tar(tmp_path / "whole.tar", MEMBERS)
+    whole = (tmp_path / "whole.tar").read_bytes()
+    with tarfile.open(tmp_path / "whole.tar") as archive:
+        ends = [entry.offset for entry in archive]
+    packed = {"w": bytes, "w:gz": gzip.compress, "w:bz2": bz2.compress, "w:xz": lzma.compress}[TARS[name]]
+    for end in (ends[kept], ends[kept] + 100):  # between two, and in the middle of a header
+        (tmp_path / name).write_bytes(packed(whole[:end]))
+        assert "is cut off: it lacks its end mark; fetch it again" in refusal(tmp_path / name)
+    (tmp_path / name).write_bytes(packed(whole[: ends[kept]] + b"?" + whole[ends[kept] + 1 :]))  # a header with another checksum
+    assert "is damaged: what follows its first" in refusal(tmp_path / name)
+
+
+def test_a_tar_ends_with_one_block_of_zeros_or_more(tmp_path):
+    """POSIX wants two; `tar` and Python fill up a record of twenty, and all of them read one as the end."""
+    path = write_tar(tmp_path / "pets.tar", MEMBERS)
+    whole = path.read_bytes()
+    end = len(whole.rstrip(b"\0")) // 512 * 512 + 512
+    for n_blocks in (1, 2, 3, 20, 100):
+        path.write_bytes(whole[:end] + bytes(512 * n_blocks))
+        assert load(path).counts == (2, 1)
+
+
+@pytest.mark.skipif(shutil.which("tar") is None, reason="there is no tar here")
+@pytest.mark.parametrize("how", ["gnu", "ustar", "pax", "v7"])
+def test_what_the_program_tar_packs_is_read(tmp_path, how):
+    for name, content in PETS.items():
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pets" / name).write_bytes(content)
+    for flags in ([], ["-b", "1"]):
+        command = ["tar", f"--format={how}", *flags, "-cf", str(tmp_path / "pets.tar"), "pets"]
+        if subprocess.run(command, cwd=tmp_path, capture_output=True).returncode:
+            pytest.skip("this tar does not know the format")
+        assert load(tmp_path / "pets.tar").counts == (2, 1)
+
+
 # --- both ---
 
 
@@ -204,6 +246,23 @@ def test_paths_too_deep_are_refused(tmp_path, name, depth):
     members = [member(path, content) for path, content in files.items()]
     path = write_zip(tmp_path / name, files) if name == "pets.zip" else write_tar(tmp_path / name, members, TARS[name])
     assert "more than 32 deep" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["pets.zip", "pets.tar", "pets.tar.gz"])
+def test_a_name_as_long_as_a_book_is_refused_and_not_repeated_whole(tmp_path, name):
+    files = PETS | {"cats/" + "x" * 50_000 + ".png": png(1)}
+    members = [member(path, content) for path, content in files.items()]
+    path = write_zip(tmp_path / name, files) if name == "pets.zip" else write_tar(tmp_path / name, members, TARS[name])
+    message = refusal(path)
+    assert "a name that no file has ('cats/xxx" in message and len(message) < 1_000
+
+
+def test_two_names_of_an_entry_that_differ_are_not_repeated_whole(tmp_path):
+    path = write_zip(tmp_path / "pets.zip", PETS, zipfile.ZIP_STORED)
+    content = path.read_bytes()
+    path.write_bytes(content[:26] + struct.pack("<H", 800) + content[28:])  # the length of the first name, before its content
+    message = refusal(path)
+    assert "File name in directory" in message and len(message) < 1_000
 
 
 def test_gzip_of_nothing_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """One decoder and one preprocessing: every way of saving a picture gives the same tensor, every broken one a named error."""
 
 import struct
+import tracemalloc
 import warnings
 import zlib
 from io import BytesIO
@@ -287,3 +288,27 @@ def test_settings_are_checked():
             Preprocessing(**settings)
     with pytest.raises(ValueError, match="'black'"):
         preprocess(F, Preprocessing(), "black")
+
+
+def test_transparency_is_laid_on_white_to_the_nearest_value():
+    color, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    laid = read_image(png_bytes(Image.fromarray(np.stack([color] * 3 + [alpha], -1).astype(np.uint8), "RGBA")))
+    assert np.array_equal(laid[..., 0], np.rint((color * alpha + 255 * (255 - alpha)) / 255))
+
+
+@pytest.mark.parametrize("kind", ["transparent", "16 bits"])
+def test_a_large_picture_takes_little_more_memory_than_its_pixels(kind):
+    pixels = np.zeros((3_000, 3_000, 4), np.uint8) if kind == "transparent" else np.zeros((3_000, 3_000), np.uint16)
+    content = png_bytes(Image.fromarray(pixels))
+    tracemalloc.start()
+    try:
+        read_image(content)
+        assert tracemalloc.get_traced_memory()[1] < 110_000_000  # 36 MB as they are decoded, 27 MB as they are returned
+    finally:
+        tracemalloc.stop()
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,5 +1,6 @@
 """Data sets of colour photographs: what is in them, how they are split, and the archives that they are read from."""
 
+import gzip
 import io
 import json
 import os
@@ -322,3 +323,14 @@ def test_without_a_network_the_error_names_the_binary_archive_and_where_to_put_i
     with pytest.raises(ConnectionError, match=r"https://www\.cs\.toronto\.edu/.*binary\.tar\.gz could not.*by hand as .*cifar100"):
         load("cifar_fs", "test")
     assert not list(data.parent.rglob("*.gz"))
+
+
+def test_a_binary_archive_cut_off_between_two_entries_is_refused(data):
+    path = write_binary(data, cifar_files())
+    content = gzip.decompress(path.read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        last = archive.getmembers()[-1]
+    end = last.offset_data + -(-last.size // 512) * 512
+    path.write_bytes(gzip.compress(content[:end]))
+    with pytest.raises(ValueError, match="is cut off: it lacks its end mark"):
+        load("cifar_fs", "test")

@@ -305,6 +305,7 @@ BROKEN_BITMAPS = {
     "longer": (lambda path: path.write_bytes(path.read_bytes() + b"more"), r"4,052 bytes, not 4,048"),
     "empty": (lambda path: path.write_bytes(b""), "cut short"),
     "no array": (lambda path: path.write_bytes(b"text"), "cut short"),
+    "no header": (lambda path: path.write_bytes(path.read_bytes().replace(b"}", b"(")), "cut short"),
     "wrong shape": (lambda path: np.save(path, np.zeros((2, 28, 28), np.uint8)), r"holds uint8 \(2, 28, 28\)"),
     "wrong type": (lambda path: np.save(path, np.zeros((2, 784))), r"holds float64 \(2, 784\)"),
     "objects": (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "cut short"),
@@ -517,3 +518,10 @@ def test_real_pictures_look_like_handwriting(real_data):
     assert not any(edge.any() for edge in (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]))
     boxes = [(picture.any(dim).nonzero()[[0, -1]].flatten()) for picture, dim in itertools.product(images[::50], (0, 1))]
     assert all(abs(int(box.sum()) - 27) <= 2 for box in boxes)  # centred in both directions
+
+
+def test_a_word_as_long_as_a_book_is_not_repeated_whole(folder):
+    (folder / "cat.ndjson").write_text(json.dumps({"word": "x" * 10**5, "key_id": "1" * 10**5, "drawing": [[[1], [2]]]}) + "\n")
+    with pytest.raises(ValueError, match="has a drawing of 'xxx") as caught:
+        load_drawings("cat")
+    assert len(str(caught.value)) < 500

@@ -84,3 +84,9 @@ def test_no_name_breaks_the_curves():
     awkward, plain = (plots.curves_figure([(name, curves(3)) for name in given]) for given in (AWKWARD, names(len(AWKWARD))))
     assert pixels(plots.png(awkward)).shape == pixels(plots.png(plain)).shape
     assert awkward.legends[0].get_window_extent().x1 <= awkward.bbox.x1
+
+
+@pytest.mark.parametrize("loss", [1e20, 1e299])
+def test_a_loss_beyond_all_measure_is_drawn(loss):
+    figure = plots.curves_figure([("diverged", {**curves(3), "val_loss": np.full(3, loss), "train_loss": np.full(3, loss)})])
+    assert figure.axes[0].get_ylim()[1] > figure.axes[0].get_ylim()[0] > 0

@@ -21,6 +21,7 @@ from fewshot_kit.learners.configs import ReptileConfig
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training.cards import render_card
+from fewshot_kit.training.checkpoint_folder import CheckpointError
 from fewshot_kit.training.checkpoints import load_checkpoint, sha256
 from fewshot_kit.training.commands import training_command
 from fewshot_kit.training.config import TrainConfig
@@ -291,3 +292,29 @@ def test_the_command_of_a_card_is_the_one_of_its_run(run, folder, monkeypatch, c
     saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert saved.pop("versions").keys() == {"torch"} and saved.pop("start") is None
     assert parsed_by_the_command_line(config_of(folder)["training"]["command"], monkeypatch) == saved
+
+
+def test_a_result_is_not_recorded_where_no_card_can_be_made(folder):
+    config = config_of(folder)
+    del config["training"]["minutes"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"config\.json says too little to make a card of it: the key 'minutes' is missing"):
+        record_result(folder, measure(), "python -m fewshot_kit evaluate")
+    assert config_of(folder) == config and sorted(path.name for path in folder.iterdir() if path.name[0] == ".") == []
+
+
+@pytest.mark.parametrize("content", ["{", '{"results": []}', "[1]"])
+def test_a_result_is_not_recorded_in_a_damaged_config(folder, content):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        record_result(folder, measure(), "python -m fewshot_kit evaluate")
+    assert (folder / "config.json").read_text() == content
+
+
+@pytest.mark.parametrize("start", [{}, {"name": "x", "sha256": "0"}, {"name": "x", "sha256": "0", "training": {"command": "python"}}])
+def test_an_export_of_a_run_that_started_from_nothing_known_is_named(run, tmp_path, start):
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    (copy / "config.json").write_text(json.dumps(config_of(run) | {"start": start}))
+    with pytest.raises(ValueError, match=r"copy cannot be exported: .*says too little to make a card of it"):
+        export_run(copy, "x", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

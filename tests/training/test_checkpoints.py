@@ -212,7 +212,7 @@ def test_weights_that_do_not_fit_are_named(folder, kind):
 def test_weights_that_are_no_safetensors_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"\x80\x04}q\x00.")  # a pickle
     edit(folder, sha256=sha256(folder / "model.safetensors"))
-    assert f"{folder} cannot be read" in refusal(folder)
+    assert f"{folder / 'model.safetensors'} cannot be read" in refusal(folder)
 
 
 HYPER = {"network": {"kind": "conv4", "width": 8, "norm": "group", "stride": 2, "channels": 1, "size": 18}}
@@ -321,14 +321,38 @@ checkpoints.save_checkpoint(folder, tiny_reptile(seed=1), training={}, results=[
 
 @pytest.mark.parametrize(("moment", "seed"), [("weights", 0), ("old moved away", 0), ("new in place", 1)])
 def test_a_killed_save_leaves_a_whole_checkpoint(folder, monkeypatch, moment, seed):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])}
-    killed = subprocess.run([sys.executable, "-c", KILLED_SAVE, str(folder), moment], env=environment, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
+    killed_save(folder, moment)
     assert same_state(load_checkpoint(folder).learner.state_dict(), tiny_reptile(seed=seed).state_dict())
     monkeypatch.setattr(checkpoint_folder, "PRETRAINED", folder.parent)
     assert list_checkpoints() == ["tiny"]  # put back by the load
     save(folder, seed=2)  # and the next save goes well
+    assert os.listdir(folder.parent) == ["tiny"]
     assert same_state(load_checkpoint("tiny").learner.state_dict(), tiny_reptile(seed=2).state_dict())
+
+
+def killed_save(folder: Path, moment: str) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])}
+    killed = subprocess.run([sys.executable, "-c", KILLED_SAVE, str(folder), moment], env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+
+
+def test_a_checkpoint_that_a_killed_save_moved_away_is_there_for_the_next_save(folder):
+    killed_save(folder, "old moved away")
+    assert not folder.exists()
+    with pytest.raises(FileExistsError, match="add --replace to write over it"):
+        save_checkpoint(folder, tiny_reptile(seed=1), training=TRAINING, results=[], card="")
+    assert intact(folder) and os.listdir(folder.parent) == ["tiny"]
+
+
+def test_a_save_tidies_up_after_killed_ones_and_takes_nothing_else_away(folder):
+    kept = ["tiny.old", "tiny.new", ".tiny.20240101", ".tiny.old.backup", ".other.new.abcdefgh"]
+    for name in kept:
+        shutil.copytree(folder, folder.parent / name)
+    for moment in ("weights", "old moved away", "new in place"):
+        killed_save(folder, moment)
+    assert len(os.listdir(folder.parent)) > 1 + len(kept)
+    save(folder, seed=2)
+    assert sorted(os.listdir(folder.parent)) == sorted(["tiny", *kept])
 
 
 @pytest.mark.parametrize("old", RENAMED)

@@ -157,6 +157,20 @@ def test_a_damaged_file_is_named(run, name, content, message):
     assert str(run / name) in str(caught.value)
 
 
+@pytest.mark.parametrize("changes", ['"train_loss": Infinity', '"seconds": -1', '"seconds": "x"', '"best": 3'])
+def test_what_cannot_be_drawn_or_exported_is_no_validation(run, changes):
+    first, *others = (run / LOG).read_text(encoding="utf-8").splitlines()
+    write_text(run / LOG, "\n".join([f"{first[:-1]}, {changes}}}", *others]))
+    with pytest.raises(ValueError, match="line 1 is no validation"):
+        read_run(run)
+
+
+def test_a_log_beyond_all_sizes_is_refused(run, monkeypatch):
+    monkeypatch.setattr("fewshot_kit.training.runs.MAX_BYTES", 10)
+    with pytest.raises(ValueError, match=r"log\.jsonl has more than 10 bytes"):
+        read_run(run)
+
+
 GOOD = {
     **dict.fromkeys(("accuracy", "loss"), INTERVAL),
     **dict.fromkeys(("n_way", "n_shot", "n_episodes"), 5),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from fewshot_kit.data.files import write_text
 from fewshot_kit.training import schema
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
+from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.runs import read_run
-from fewshot_kit.training.schema import SchemaError, check_checkpoint, check_run, read_json
+from fewshot_kit.training.schema import SchemaError, check_begun, check_checkpoint, check_run, read_json
 
 SHIPPED = "reptile-omniglot"
 
@@ -170,3 +172,53 @@ def test_a_run_of_this_kit_with_a_damaged_config_is_named(folder):
         assert str(folder / "config.json") in str(caught.value)
         with pytest.raises(CheckpointError):
             read_config(folder)
+
+
+def test_half_a_surrogate_pair_is_no_text(tmp_path):
+    for text in (r'{"a": "\ud800"}', r'{"\udcff": 1}', r'{"a": [{"b": ["x\ud800"]}]}'):
+        write_text(tmp_path / "config.json", text)
+        with pytest.raises(SchemaError, match=r"a text that is no Unicode \('x?\\ud[8c]"):
+            read_json(tmp_path / "config.json")
+
+
+def test_what_is_as_long_as_a_book_is_not_repeated_whole(config, tmp_path):
+    long = "x" * 10**5
+    nested = {"hyper_parameters": {**config["hyper_parameters"], "update_rule": long}}
+    for changes in ({long: 1}, {"learner": long}, {"sha256": [long]}, nested):
+        with pytest.raises(SchemaError) as caught:
+            check_checkpoint(config | changes)
+        assert len(str(caught.value)) < 1_000
+    write_text(tmp_path / "config.json", json.dumps({long: {long: [2**64]}}))
+    with pytest.raises(SchemaError) as caught:
+        read_json(tmp_path / "config.json")
+    assert len(str(caught.value)) < 1_000
+
+
+BEGUN = {"learner": "reptile", "hyper_parameters": {"network": {"kind": "conv4"}}, "training": {"source": {}}}
+NOT_BEGUN = {
+    "unknown learner 'magic'": {"learner": "magic"},
+    "'network' is missing": {"hyper_parameters": {}},
+    "names no learner and hyper_parameters": {"hyper_parameters": []},
+    "hyper_parameters that this kit does not know: magic": {"hyper_parameters": {"network": {"kind": "conv4"}, "magic": 1}},
+    "inner_lr = 'x', but wants a number": {"hyper_parameters": {"network": {"kind": "conv4"}, "inner_lr": "x"}},
+    "training = 3, but wants an object": {"training": 3},
+    "has no training.source": {"training": {}},
+    "training that this kit does not know: magic": {"training": {"source": {}, "magic": 1}},
+    "training.source that this kit does not know: magic": {"training": {"source": {"magic": 1}}},
+    "training.source that this kit does not know: kind": {"training": {"source": {"kind": "magic"}}},
+    "training.meta_lr = 'x', but wants a number": {"training": {"source": {}, "meta_lr": "x"}},
+    "has a training that cannot be: meta_lr": {"training": {"source": {}, "meta_lr": -1}},
+    "start = 3, but wants": {"start": 3},
+    "versions = 3, but wants": {"versions": 3},
+    "does not know: magic": {"magic": 1},
+}
+
+
+def test_a_run_without_its_younger_settings_is_one_with_their_defaults():
+    assert check_begun(BEGUN) == TrainConfig()
+
+
+@pytest.mark.parametrize("message", NOT_BEGUN)
+def test_what_cannot_be_a_run_is_named(message):
+    with pytest.raises(SchemaError, match=re.escape(message)):
+        check_begun(BEGUN | NOT_BEGUN[message])

@@ -1,6 +1,5 @@
 """Meta-training: a run interrupted anywhere and taken up again ends in the very same weights, and one that diverges keeps what was good."""
 
-import builtins
 import contextlib
 import dataclasses
 import json
@@ -12,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -234,7 +234,7 @@ class Killed(BaseException):
 
 def file_operations(patch, die_at: int | None) -> list[str]:
     """Count what reaches the disk; at operation `die_at` nothing does any more."""
-    done, replace, open_file = [], os.replace, builtins.open
+    done, replace = [], os.replace
 
     def operation(what: str) -> None:
         if die_at is not None and len(done) >= die_at:
@@ -245,13 +245,7 @@ def file_operations(patch, die_at: int | None) -> list[str]:
         operation(f"replace {Path(target).name}")
         replace(source, target)
 
-    def counted_open(file, mode="r", *arguments, **options):
-        if mode == "a":
-            operation(f"append {Path(file).name}")
-        return open_file(file, mode, *arguments, **options)
-
     patch.setattr(os, "replace", counted_replace)
-    patch.setattr(builtins, "open", counted_open)
     return done
 
 
@@ -259,7 +253,7 @@ def test_a_run_that_dies_before_any_of_its_writes_is_taken_up_to_the_same_weight
     with monkeypatch.context() as patch:
         operations = file_operations(patch, None)
         run_to_the_end(tmp_path / "counted")
-    assert {"append log.jsonl", "replace last.safetensors", "replace best.safetensors", "replace config.json"} == set(operations)
+    assert {"replace log.jsonl", "replace last.safetensors", "replace best.safetensors", "replace config.json"} == set(operations)
     for die_at in range(len(operations)):
         folder = tmp_path / str(die_at)
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
@@ -422,6 +416,21 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_state(tmp_path, train_inn
     assert [row["step"] for row in log_of(run.folder)] == [1, 2]
 
 
+def test_a_validation_that_diverges_stops_the_run_and_says_what_to_lower(tmp_path):
+    bare = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, norm="none"), inner_steps=20)
+    diverging = dataclasses.replace(bare, inner_lr=1e6)
+    with pytest.raises(FloatingPointError, match=r"not finite in 1 of 1 episodes: lower inner_lr"):
+        begin(tmp_path / "never", diverging)
+    assert not (tmp_path / "never").exists()
+    run = begin(tmp_path / "run", bare, evaluate_every=2)
+    train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 3 else None)
+    before = contents(run.folder)
+    run.learner.config = diverging
+    with pytest.raises(FloatingPointError, match=r"not finite in \d of 3 episodes: lower inner_lr"):
+        train(run)
+    assert contents(run.folder) == before and begin(run.folder, bare, resume=True, evaluate_every=2).step == 3
+
+
 def test_a_full_disk_during_a_save_leaves_the_state_before(tmp_path, monkeypatch):
     run = begin(tmp_path / "run")
     train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 3 else None)
@@ -451,6 +460,177 @@ def test_a_missing_gpu_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"'cuda' was asked for, but torch sees no CUDA GPU here; use device='cpu'"):
         begin(tmp_path / "run", device="cuda")
     assert not (tmp_path / "run").exists()
+
+
+# --- runs whose files were damaged ---
+
+
+@pytest.fixture
+def stopped(tmp_path, uninterrupted) -> Path:
+    """Return the folder of a run that is stopped at its second validation, of three."""
+    run = begin(tmp_path / "stopped")
+    train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT) if run.step == 8 else None)
+    return run.folder
+
+
+BAD_CONFIGS = {
+    "{": "is not valid JSON",
+    "[]": "holds no JSON object",
+    "\xff": "is not valid JSON",
+    "[" * 10_000: "is nested more than 100 deep",
+    '{"learner": "reptile"}': "names no learner and hyper_parameters",
+    '{"learner": "reptile", "hyper_parameters": {}, "training": {}}': "'network' is missing",
+    '{"learner": "reptile", "hyper_parameters": {"network": {"kind": "conv4"}}, "training": {"seed": 1}}': "has no training.source",
+}
+
+
+@pytest.mark.parametrize("content", BAD_CONFIGS, ids=BAD_CONFIGS.get)
+def test_a_damaged_config_is_named_by_resume_and_export(stopped, tmp_path, content):
+    (stopped / "config.json").write_bytes(content.encode("latin-1"))
+    before = contents(tmp_path)
+    for work in (lambda: begin(stopped, resume=True), lambda: export_run(stopped, "x", tmp_path / "out")):
+        with pytest.raises(
+            ValueError, match=rf"config\.json .*{BAD_CONFIGS[content]}.*; put back the file as the training wrote it"
+        ) as caught:
+            work()
+        assert str(stopped / "config.json") in str(caught.value) and type(caught.value) is ValueError
+    assert contents(tmp_path) == before
+
+
+def changed_state(path: Path, change: Callable[[dict], object]) -> None:
+    """Write a file of tensors again after a change of them."""
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = safetensors.torch.load_file(path)
+    change(tensors)
+    safetensors.torch.save_file(tensors, path, metadata)
+
+
+def weight(state: dict) -> str:
+    return next(name for name in sorted(state) if name.endswith("weight"))
+
+
+BAD_STATES = {
+    "not finite": (lambda state: state[weight(state)].fill_(math.nan), "has values that are not finite"),
+    "another shape": (lambda state: state.update({weight(state): torch.zeros(3)}), "has shape"),
+    "another type": (lambda state: state.update({weight(state): state[weight(state)].double()}), "has values of torch.float64"),
+    "one missing": (lambda state: state.pop(weight(state)), "is missing"),
+    "many more": (lambda state: state.update({f"{i}{'x' * 999}": torch.zeros(1) for i in range(99)}), "is not expected.* and 94 more"),
+}
+
+
+@pytest.mark.parametrize("file", [LAST, BEST])
+@pytest.mark.parametrize("kind", BAD_STATES)
+def test_damaged_weights_are_named_by_resume_finish_and_export(stopped, tmp_path, file, kind):
+    change, message = BAD_STATES[kind]
+    run = begin(stopped, resume=True)
+    changed_state(stopped / file, change)
+    before = contents(tmp_path)
+    works = [lambda: begin(stopped, resume=True)]
+    works += [lambda: finish(run, n_episodes=1), lambda: export_run(stopped, "x", tmp_path / "out")] if file == BEST else []
+    for work in works:
+        with pytest.raises(ValueError, match=rf"{file} does not fit its config\.json: .*{message}") as caught:
+            work()
+        assert len(str(caught.value)) < 1_000
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04}q\x00.", (10**8).to_bytes(8, "little") + b"{}", b"\x02\0\0\0\0\0\0\0{}"])
+@pytest.mark.parametrize("file", [LAST, BEST])
+def test_what_is_no_file_of_weights_is_named(stopped, tmp_path, file, content):
+    (stopped / file).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{file} (cannot be read|does not fit)"):
+        begin(stopped, resume=True)
+
+
+def test_best_weights_that_are_gone_are_named_before_the_training_goes_on(stopped):
+    (stopped / BEST).unlink()
+    with pytest.raises(ValueError, match=r"best\.safetensors is missing; put back the file"):
+        begin(stopped, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (None, "does not say where"),
+        ("3", "does not say where"),
+        ("{", "does not say where"),
+        ("[" * 10_000, "does not say where"),
+        ({"magic": 1}, "does not say where"),
+        ({"step": "8"}, "stands where none of 12 steps can"),
+        ({"step": 13}, "stands where none"),
+        ({"step": -1}, "stands where none"),
+        ({"step": 1.5}, "stands where none"),
+        ({"best": math.nan}, "stands where none"),
+        ({"seconds": 10**400}, "stands where none"),
+        ({"best": 10**400}, "stands where none"),
+        ({"seconds": -1}, "stands where none"),
+    ],
+)
+def test_a_state_that_does_not_say_where_it_stands_is_named(stopped, changes, message):
+    tensors, counters = safetensors.torch.load_file(stopped / LAST), {"step": 8, "seconds": 1.0, "best": 0.5}
+    told = changes if not isinstance(changes, dict) else json.dumps(counters | changes)
+    safetensors.torch.save_file(tensors, stopped / LAST, told and {"counters": told})
+    with pytest.raises(ValueError, match=rf"last\.safetensors .*{message}"):
+        begin(stopped, resume=True)
+
+
+def test_a_state_of_no_generator_and_one_of_another_optimiser_are_named(stopped):
+    whole = (stopped / LAST).read_bytes()
+    for change, message in (
+        (lambda state: state["generator"].fill_(255), "holds no state of a random generator"),
+        (lambda state: state.update({"optimizer.99.step": torch.zeros(())}), "optimizer.99.step is not expected"),
+        (lambda state: state.update({"optimizer.x": torch.zeros(())}), "optimizer.x is not expected"),
+        (lambda state: state.pop("optimizer.0.exp_avg"), "optimizer.0.exp_avg is missing"),
+        (lambda state: state["optimizer.0.step"].fill_(0), r"the optimiser that cannot be, in optimizer\.0\.step"),
+        (lambda state: state["optimizer.0.exp_avg_sq"].fill_(-1), r"the optimiser that cannot be, in optimizer\.0\.exp_avg_sq"),
+    ):
+        (stopped / LAST).write_bytes(whole)
+        changed_state(stopped / LAST, change)
+        with pytest.raises(ValueError, match=message):
+            begin(stopped, resume=True)
+
+
+def test_clusters_that_there_are_none_of_are_named(tmp_path):
+    magnet = MagnetConfig(NETWORK, n_clusters=2, train_clusters=3, train_images=2)
+    run = begin(tmp_path / "run", magnet)
+    train(run, on_step=lambda run, loss: signal.raise_signal(signal.SIGINT))
+    changed_state(run.folder / LAST, lambda state: state["model.training_members"].fill_(10**6))
+    with pytest.raises(ValueError, match="its clusters are none of the 80 there are"):
+        begin(tmp_path / "run", magnet, resume=True)
+
+
+@pytest.mark.parametrize("line", ["{}", "3", '{"step": 4}', "{,"])
+def test_a_damaged_log_is_named_by_resume_and_export_and_nothing_is_written(stopped, tmp_path, line):
+    content = (stopped / LOG).read_text()
+    (stopped / LOG).write_text(f"{line}\n{content}")
+    before = contents(tmp_path)
+    for work in (lambda: begin(stopped, resume=True), lambda: export_run(stopped, "x", tmp_path / "out")):
+        with pytest.raises(ValueError, match=r"log\.jsonl, line 1 is"):
+            work()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"seconds": "x"}, "line 2 is no validation"), ({"seconds": None}, "does not say how long")]
+)
+def test_an_export_of_a_log_without_its_time_is_named(stopped, tmp_path, changes, message):
+    rows = log_of(stopped)
+    rows[-1] = {name: value for name, value in (rows[-1] | changes).items() if value is not None}
+    (stopped / LOG).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=rf"log\.jsonl.*{message}"):
+        export_run(stopped, "x", tmp_path / "out")
+
+
+@pytest.mark.parametrize("step", ["x", "9" * 5_000, "-1"])
+def test_an_export_of_weights_of_no_step_goes_by_the_log_or_is_named(stopped, tmp_path, step):
+    tensors = safetensors.torch.load_file(stopped / BEST)
+    safetensors.torch.save_file(tensors, stopped / BEST, {"step": step})
+    assert export_run(stopped, "x", tmp_path / "out")
+    rows = [{name: value for name, value in row.items() if name != "best"} for row in log_of(stopped)]
+    (stopped / LOG).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match="says of which step the best weights are"):
+        export_run(stopped, "y", tmp_path / "out")
 
 
 # --- folders that hold something, and others that write them ---

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from panels import TIMEOUT, press
 from sessions import bad_folders, demo_session, write_pictures
+from synthetic import tiny_reptile
 
 from fewshot_kit import plots
+from fewshot_kit.data import decoding, trees
+from fewshot_kit.data.cancelling import Cancelled
+from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.widgets import FewShotPanel
 from fewshot_kit.widgets.data_controls import COUNTED, OWN_FOLDER
 
@@ -111,3 +116,89 @@ def test_controls_session_and_pictures_are_of_one_thing_whatever_is_done():
     checks, phases = [HealthCheck.too_slow, HealthCheck.data_too_large], [Phase.explicit, Phase.reuse, Phase.generate]
     limits = {"max_examples": 14, "stateful_step_count": 12, "deadline": None}
     run_state_machine_as_test(Hand, settings=settings(**limits, phases=phases, suppress_health_check=checks))
+
+
+@pytest.fixture
+def large_folder(tmp_path, monkeypatch) -> tuple[str, list[float]]:
+    """A folder that takes a minute to look through, and the times at which that was done."""
+    looked, effort = [], trees._check_effort
+
+    def slow(*arguments):
+        looked.append(time.perf_counter())
+        time.sleep(0.03)
+        effort(*arguments)
+
+    monkeypatch.setattr(trees, "_check_effort", slow)
+    (tmp_path / "all" / "a").mkdir(parents=True)
+    for number in range(2000):
+        (tmp_path / "all" / "a" / f"{number}.txt").touch()
+    return f"folder:{tmp_path / 'all'}", looked
+
+
+def begin_to_look(panel: FewShotPanel, dataset: str, looked: list[float]) -> None:
+    looked.clear()
+    panel.load(dataset)
+    until = time.perf_counter() + TIMEOUT
+    while len(looked) < 5:
+        assert time.perf_counter() < until
+        time.sleep(0.01)
+
+
+def test_a_newer_request_ends_the_look_through_a_folder(large_folder):
+    dataset, looked = large_folder
+    panel = FewShotPanel(demo_session("drawings", n_query=1))
+    begin_to_look(panel, dataset, looked)
+    asked = time.perf_counter()
+    panel.data.dataset.value = "characters"
+    panel.ask(dataset="characters")
+    panel.worker.wait(TIMEOUT)
+    assert looked[-1] - asked < 0.5 and panel.shown.request.dataset == "characters"
+    is_of_one_thing(panel)
+
+
+def test_stop_ends_the_look_through_a_folder_and_what_was_shown_stays(large_folder):
+    dataset, looked = large_folder
+    panel = FewShotPanel(demo_session("drawings", n_query=1))
+    begin_to_look(panel, dataset, looked)
+    assert not panel.stop_button.disabled
+    asked = time.perf_counter()
+    press(panel.stop_button)
+    panel.worker.wait(TIMEOUT)
+    assert looked[-1] - asked < 0.5 and "stopped; on show: drawings" in panel.status.value
+    assert panel.requested is panel.shown.request and panel.stop_button.disabled
+    is_of_one_thing(panel)
+
+
+def test_decoding_a_folder_ends_with_the_request(tmp_path, monkeypatch):
+    read, decoded = decoding.read_image, []
+    monkeypatch.setattr(decoding, "read_image", lambda *arguments, **options: decoded.append(1) or read(*arguments, **options))
+
+    def check():
+        if len(decoded) == 5:
+            raise Cancelled
+
+    folder = write_pictures(tmp_path / "kites", dict.fromkeys("abc", 4))
+    with pytest.raises(Cancelled):
+        load_dataset(f"folder:{folder}", progress=False, check=check)
+    assert len(decoded) == 5
+
+
+def test_listing_an_archive_ends_with_the_request(tmp_path):
+    def check():
+        raise Cancelled
+
+    folder = write_pictures(tmp_path / "kites", dict.fromkeys("abc", 4))
+    for kind in ("zip", "gztar"):
+        with pytest.raises(Cancelled):
+            load_dataset(f"folder:{shutil.make_archive(str(tmp_path / kind), kind, folder)}", progress=False, check=check)
+
+
+def test_an_evaluation_that_diverges_is_told_in_the_panel(monkeypatch):
+    session = demo_session("drawings", n_query=1)
+    panel = FewShotPanel(session)
+    diverging = tiny_reptile("none", inner_lr=1e6, inner_steps=20)
+    monkeypatch.setattr(session, "_learner", lambda settings=None: diverging)
+    panel.evaluate()
+    panel.worker.wait(TIMEOUT)
+    assert "of 200 episodes: lower inner_lr (learning rate), which is 1e+06" in panel.status.value
+    assert "%" not in panel.evaluation.result.value and panel.stop_button.disabled

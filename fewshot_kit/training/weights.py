@@ -1,0 +1,80 @@
+"""Files of weights: safetensors, written whole, and read only where every tensor is what is expected. Nothing is ever unpickled."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from fewshot_kit.data.files import write_together
+from fewshot_kit.data.opening import open_regular
+from fewshot_kit.learners.base import TrainableLearner
+from fewshot_kit.training.run_folder import BEST, CONFIG
+from fewshot_kit.training.schema import shortened
+
+MOST_NAMED = 5  # tensors that do not fit
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be read or do not fit; the message names the file and what is wrong, but not what to do."""
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors by name as safetensors, the file whole; memory formats such as channels_last are not kept."""
+    write_together({path: tensors_as_bytes(tensors, metadata)})
+
+
+def tensors_as_bytes(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file by name, and what was written about them. Raises WeightsError for a damaged file."""
+    try:
+        open_regular(path).close()  # safetensors maps a file by its name alone
+        with safetensors.safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, the file is no dictionary
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} is missing") from error
+    except Exception as error:  # of a damaged header, safetensors and torch raise nearly anything
+        raise WeightsError(f"{path} cannot be read ({shortened(str(error), 200)})") from error
+
+
+def check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError unless the tensors of a file have the names, shapes and types of the expected ones, and finite values."""
+    wrong = [f"{shortened(name)} is missing" for name in sorted(expected.keys() - tensors.keys())]
+    wrong += [f"{shortened(name)} is not expected" for name in sorted(tensors.keys() - expected.keys())]
+    for name in sorted(expected.keys() & tensors.keys()):
+        if tensors[name].shape != expected[name].shape:
+            wrong.append(f"{name} has shape {tuple(tensors[name].shape)} in place of {tuple(expected[name].shape)}")
+        elif tensors[name].dtype != expected[name].dtype:
+            wrong.append(f"{name} has values of {tensors[name].dtype} in place of {expected[name].dtype}")
+        elif not tensors[name].isfinite().all():
+            wrong.append(f"{name} has values that are not finite")
+    if wrong:
+        more = f" and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        raise WeightsError(f"{path} does not fit its {CONFIG}: {', '.join(wrong[:MOST_NAMED])}{more}")
+
+
+def read_best(run: Path, learner: TrainableLearner) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the best weights of a run of this learner, and what was written about them. Raises ValueError for damaged ones."""
+    path = run / BEST
+    try:
+        tensors, metadata = read_tensors(path)
+        check_tensors(path, tensors, learner.released_state())
+        return tensors, metadata
+    except WeightsError as error:
+        raise ValueError(f"{error}; put back the file as it was, or train the run again in another folder") from error
+
+
+def load_best(run: Path, learner: TrainableLearner) -> dict[str, str]:
+    """Load the best weights of a run into its learner, and return what was written about them. Raises ValueError for damaged ones."""
+    tensors, metadata = read_best(run, learner)
+    learner.load_state_dict(tensors, strict=False)  # it lacks what only training needs
+    return metadata

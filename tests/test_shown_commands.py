@@ -11,7 +11,7 @@ import pytest
 from fewshot_kit import __main__ as command_line
 
 ROOT = Path(__file__).parents[1]
-COMMAND = re.compile(r"python -m fewshot_kit ((?:train|evaluate|export|list)\b[^`\n]*)")
+COMMAND = re.compile(r"python -m fewshot_kit ((?:train|pretrain|evaluate|export|list)\b[^`\n]*)")
 
 
 PLACES = ("README.md", "docs/*.md", "pretrained/*/README.md", "notebooks/*.ipynb")
@@ -51,6 +51,7 @@ def test_the_command_line_takes_every_word_of_it(command, monkeypatch, tmp_path,
         "fewshot_kit.training.checkpoints.load_checkpoint",
     ):  # what train and evaluate do first
         monkeypatch.setattr(name, understood)
+    monkeypatch.setattr("fewshot_kit.training.preparation.with_statistics", understood)  # it would read the data set
     monkeypatch.setattr(command_line, "list_checkpoints", understood)
     monkeypatch.chdir(tmp_path)  # where there is no run to be exported
     assert command_line.main(shlex.split(command, comments=True)) == 1  # a word it does not know ends in SystemExit

@@ -77,7 +77,7 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
         other.load_state_dict(learner.released_state())
     elif name in ON_ANY_NETWORK:
         other = make_learner(CONFIGS[name](network=network), seed=0)
-        other.load_state_dict({key: value for key, value in learner.released_state().items() if key in other.state_dict()})
+        other.load_state_dict({key: value for key, value in learner.released_state().items() if key in other.state_dict()}, strict=False)
     else:
         raise ValueError(f"learner must be {' or '.join(ON_ANY_NETWORK)}, which take any network as it is, not {name!r}")
     return other.to(learner.device).eval()

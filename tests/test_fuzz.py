@@ -321,7 +321,7 @@ def _commanded(words: list[str]) -> None:
     said = err.buffer.getvalue().decode("utf-8")
     assert status in (0, 1, 2), f"status {status} of {str(words)[:1_000]}"
     assert "Traceback" not in said, said[:1_000]
-    if status == 1:
+    if status == 1 and "training has diverged" not in said:  # which is no refusal: the run had begun
         raise ValueError(said.partition("error: ")[2])
     if status == 2:
         raise ValueError("usage")

@@ -198,7 +198,7 @@ def _is_number(value: object) -> bool:
 
 def _is_interval(value: object) -> bool:
     is_one = isinstance(value, dict) and value.keys() == {"mean", "half_width"}
-    return is_one and all(part is None or _is_number(part) for part in value.values())
+    return is_one and all(part is None or _is_number(part) for part in value.values()) and not (value["half_width"] or 0) < 0
 
 
 def _check_result(result: object, path: Path) -> dict:

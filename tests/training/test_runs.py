@@ -157,7 +157,9 @@ def test_a_damaged_file_is_named(run, name, content, message):
     assert str(run / name) in str(caught.value)
 
 
-@pytest.mark.parametrize("changes", ['"train_loss": Infinity', '"seconds": -1', '"seconds": "x"', '"best": 3'])
+@pytest.mark.parametrize(
+    "changes", ['"val_accuracy": {"mean": 0.5, "half_width": -1}', '"train_loss": Infinity', '"seconds": -1', '"seconds": "x"', '"best": 3']
+)
 def test_what_cannot_be_drawn_or_exported_is_no_validation(run, changes):
     first, *others = (run / LOG).read_text(encoding="utf-8").splitlines()
     write_text(run / LOG, "\n".join([f"{first[:-1]}, {changes}}}", *others]))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fewshot_kit.data.datasets import dataset_splits
+from fewshot_kit.data import datasets
 from fewshot_kit.learners.configs import LearnerConfig
 from fewshot_kit.networks.configs import ResNet12Config
 from fewshot_kit.training.config import TrainConfig
@@ -19,7 +19,7 @@ def prepared(learner: LearnerConfig, training: TrainConfig) -> LearnerConfig:
 def check_splits(dataset: str) -> None:
     """Raise ValueError for a data set that is not there to train on, before anything of it is loaded."""
     for split in ("train", "val"):
-        if split not in dataset_splits(dataset):
+        if split not in datasets.dataset_splits(dataset):
             raise ValueError(f"{dataset!r} has no {split} split; train on omniglot, for instance")
 
 

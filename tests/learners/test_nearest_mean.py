@@ -1,0 +1,113 @@
+"""The nearest mean of centred features of length 1, and logistic regression on them: against independent computation, on any network."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from synthetic import NETWORK, noisy_episodes, noisy_images, tiny_reptile
+
+from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.learners.build import make_learner, on_network_of
+from fewshot_kit.learners.configs import LogisticConfig, NearestMeanConfig
+from fewshot_kit.networks.configs import ResNet12Config
+
+CONFIGS = {"nearest_mean": NearestMeanConfig(network=NETWORK), "logistic": LogisticConfig(network=NETWORK)}
+
+
+@pytest.fixture(params=CONFIGS)
+def learner(request):
+    made = make_learner(CONFIGS[request.param], seed=0).eval()
+    with torch.no_grad():
+        made.centre.copy_(made.network(noisy_episodes(1)[0].query.images).mean(0))
+    return made
+
+
+def features_of(learner, images):
+    with torch.no_grad():
+        features = learner.network(images).double() - learner.centre.double()
+    return (features / features.norm(dim=1, keepdim=True)).numpy()
+
+
+def test_nearest_mean_is_the_distance_to_the_class_means_of_centred_features_of_length_1():
+    learner, episode = make_learner(CONFIGS["nearest_mean"], seed=0).eval(), noisy_episodes(1)[0]
+    with torch.no_grad():
+        learner.centre.fill_(0.1)
+    support, query = (features_of(learner, part.images) for part in (episode.support, episode.query))
+    means = np.stack([support[episode.support.labels.numpy() == label].mean(0) for label in range(3)])
+    expected = -10 * ((query[:, None] - means[None]) ** 2).sum(2)
+    np.testing.assert_allclose(learner.adapt(episode.support)(episode.query.images).numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_way", [2, 3])
+def test_logistic_is_scikit_learns_regression_on_each_support(n_way):
+    learner, episode = make_learner(CONFIGS["logistic"], seed=0).eval(), noisy_episodes(1, n_way=n_way)[0]
+    regression = LogisticRegression(C=1.0, max_iter=1000).fit(features_of(learner, episode.support.images), episode.support.labels)
+    expected = regression.predict_proba(features_of(learner, episode.query.images))
+    found = learner.adapt(episode.support)(episode.query.images).softmax(1)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+
+
+def test_an_answer_depends_on_the_picture_alone_and_permuted_classes_permute_it(learner):
+    episode = noisy_episodes(1)[0]
+    predictor = learner.adapt(episode.support)
+    logits = predictor(episode.query.images)
+    assert torch.allclose(predictor(episode.query.images[2:3]), logits[2:3], atol=1e-4)
+    order = torch.tensor([2, 0, 1])
+    permuted = replace(episode.support, labels=order[episode.support.labels])
+    assert torch.allclose(learner.adapt(permuted)(episode.query.images)[:, order].softmax(1), logits.softmax(1), atol=1e-3)
+
+
+def test_pre_training_learns_the_classes_and_keeps_their_mean_feature(learner):
+    data, generator = noisy_images(), torch.Generator().manual_seed(0)
+    learner.begin_training(data, generator)
+    optimizer, losses = torch.optim.SGD(learner.trainable_parameters(), lr=0.05, momentum=0.9), []
+    with torch.no_grad():
+        learner.centre.zero_()
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses.append(learner.accumulate_meta_grad(learner.training_batches(data, generator)))
+        optimizer.step()
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert F.cosine_similarity(learner.centre, learner.network(data.images.float() / 255).mean(0), dim=0) > 0.8
+    assert not any(name.startswith("training_") for name in learner.released_state())
+
+
+def test_settings_and_values_beyond_use(learner):
+    assert [setting.name for setting in learner.settings()] in (["scale"], ["inverse_regularisation"])
+    for wrong in ({"label_smoothing": 1.0}, {"scale": 0.0}, {"train_way": 1}, {"scale": float("nan")}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            replace(learner.config, **wrong)
+    with pytest.raises(ValueError, match="inverse_regularisation"):
+        LogisticConfig(network=NETWORK, inverse_regularisation=-1.0)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_either_works_on_the_network_of_any_learner(name):
+    reptile, episode = tiny_reptile(), noisy_episodes(1)[0]
+    other = on_network_of(reptile, name)
+    assert torch.equal(other.network(episode.query.images), reptile.eval().network(episode.query.images))
+    assert other.adapt(episode.support)(episode.query.images).shape == (len(episode.query), 3)
+    assert on_network_of(reptile, None) is reptile
+
+
+def test_a_network_that_takes_any_size_is_given_another_and_one_that_does_not_refuses():
+    learner = make_learner(NearestMeanConfig(network=ResNet12Config(widths=(8, 8, 8, 8), size=32)), seed=0).eval()
+    larger = on_network_of(learner, None, 48)
+    assert larger.preprocessing.size == 48 and larger.config.network.size == 48
+    images = torch.rand(2, 3, 48, 48)
+    assert torch.equal(larger.network(images), learner.network(images))
+    with pytest.raises(ValueError, match="pictures of 18 pixels alone"):
+        on_network_of(tiny_reptile(), "nearest_mean", 28)
+    with pytest.raises(ValueError, match="nearest_mean or logistic"):
+        on_network_of(learner, "maml")
+
+
+def test_an_evaluation_is_that_of_each_episode_by_itself(learner):
+    sampler, generator = EpisodeSampler(noisy_images(), 3, 2, 3), torch.Generator().manual_seed(0)
+    drawn = [sampler.draw(generator) for _ in range(5)]
+    together = torch.cat([logits for logits, _ in learner.predict_drawn(sampler, drawn)])
+    alone = torch.stack([learner.adapt(sampler.gather(d).support)(sampler.gather(d).query.images) for d in drawn])
+    assert torch.allclose(together, alone, atol=1e-3)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -62,7 +63,10 @@ def _read(cache: Path, keys: Collection[str]) -> Arrays:
 def _write(cache: Path, arrays: Arrays) -> None:
     """Keep decoded pictures; without room for them, the next load decodes them again."""
     try:
-        with written_whole(cache) as file:
-            np.savez(file, **arrays)
+        # As np.savez, which before numpy 2.2 leaves the archive open where a write fails, and Python says so when it is collected.
+        with written_whole(cache) as file, ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                    np.lib.format.write_array(part, array, allow_pickle=False)
     except OSError as error:
         logger.warning("the decoded pictures could not be kept: %s. The next load decodes them again", error)

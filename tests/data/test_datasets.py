@@ -560,11 +560,11 @@ def test_a_cache_file_that_lacks_an_array_is_rebuilt(small_mnist, key):
 
 
 def test_a_full_disk_costs_the_cache_and_nothing_else(small_mnist, monkeypatch, caplog):
-    def fill_the_disk(file, **_arrays):
+    def fill_the_disk(file, *_array, **_flags):
         file.write(b"half a file")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", fill_the_disk)
+    monkeypatch.setattr(np.lib.format, "write_array", fill_the_disk)
     assert load("mnist").counts == (1,) * 10
     assert not small_mnist.exists() and "No space left on device" in caplog.text
 

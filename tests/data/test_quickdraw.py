@@ -457,7 +457,7 @@ WHOLE = ndjson("cat", [scribble(i) for i in range(5)])
         ({"breaks": requests.ConnectionError("reset by peer")}, ConnectionError, "reset by peer"),
         ({"status": 404}, ConnectionError, "404 Client Error"),
         ({"breaks": KeyboardInterrupt()}, KeyboardInterrupt, "^$"),
-        ({"breaks": OSError(28, "No space left on device")}, ConnectionError, "No space left"),
+        ({"breaks": OSError(28, "No space left on device")}, OSError, r"cat-first5\.ndjson could not be written: the disk is full"),
     ],
     ids=str.split("announced silent reset missing interrupted full"),
 )

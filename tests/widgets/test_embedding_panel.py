@@ -311,7 +311,7 @@ def test_a_drawing_is_answered_by_the_prototypes_on_show(panel):
 
 
 def test_a_data_set_that_cannot_be_loaded_is_an_error_and_the_controls_return(panel, monkeypatch):
-    def fail(name):
+    def fail(name, check):
         raise OSError("no network <script>")
 
     monkeypatch.setattr(panel.session, "read", fail)
@@ -374,7 +374,7 @@ def test_a_folder_of_ones_own_is_mapped(panel, tmp_path):
 def test_an_error_is_told_and_all_of_its_request_is_taken_back(panel, monkeypatch):
     reached, released = threading.Event(), threading.Event()
 
-    def fail(name):
+    def fail(name, check):
         reached.set()
         assert released.wait(TIMEOUT)
         raise OSError("no network")
@@ -393,10 +393,10 @@ def test_an_error_is_told_and_all_of_its_request_is_taken_back(panel, monkeypatc
 def test_classes_picked_from_the_data_set_before_are_not_taken_from_the_new_one(panel, monkeypatch):
     reached, released, read = threading.Event(), threading.Event(), panel.session.read
 
-    def slow(name):
+    def slow(name, check):
         reached.set()
         assert released.wait(TIMEOUT)
-        return read(name)
+        return read(name, check)
 
     monkeypatch.setattr(panel.session, "read", slow)
     panel.data.dataset.value = "drawings"

@@ -225,10 +225,10 @@ def test_after_a_stop_the_controls_say_what_is_on_show(panel):
 def test_a_stop_before_the_first_epoch_leaves_what_was_there(panel, monkeypatch):
     reached, released, read, before = threading.Event(), threading.Event(), panel.session.read, panel.shown
 
-    def slow(name):
+    def slow(name, check):
         reached.set()
         assert released.wait(TIMEOUT)
-        return read(name)
+        return read(name, check)
 
     monkeypatch.setattr(panel.session, "read", slow)
     panel.data.dataset.value = "drawings"

@@ -127,7 +127,7 @@ def test_json_has_the_fields_that_are_promised():
     written = json.loads(result.to_json())
     promised = {"accuracy", "loss", "support_loss", "n_episodes", "n_way", "n_shot", "n_query", "seed", "transductive"}
     promised |= {"dataset", "split", "checkpoint", "seconds"}
-    assert written.keys() == promised | {"settings", "primary", "within_group"}
+    assert written.keys() == promised | {"settings", "primary", "within_group", "learner", "size"}
     assert written["accuracy"].keys() == written["loss"].keys() == {"mean", "half_width"}
     assert (written["dataset"], written["split"], written["checkpoint"], written["seed"]) == ("noisy", "test", "tiny", 7)
     assert (

@@ -225,7 +225,7 @@ def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
     theirs = checkpoint.learner
     if not take_same_weights(theirs.config.network, learner.config.network):
         raise ValueError(
-            f"start_from: {checkpoint.name} has the network {theirs.config.network}, but {learner.config.network} is to be trained; "
+            f"start_from: {checkpoint.name} has the network {theirs.config.network!r}, but {learner.config.network!r} is to be trained; "
             f"choose another checkpoint, or leave the flags of the network out: then it is the checkpoint's"
         )
     is_same = type(theirs) is type(learner) and _shapes(theirs) == _shapes(learner)

@@ -24,10 +24,14 @@ TRAINING_LOSSES = {
     "reptile": "cross entropy on the pictures of training tasks, just before the last inner step",
     "maml": "cross entropy on the queries of training tasks, after the inner loop",
     "meta_sgd": "cross entropy on the queries of training tasks, after the inner loop",
+    "meta_lstm": "cross entropy on the queries of training tasks, after the inner loop",
+    "mtl": "cross entropy on the queries of training tasks, after the inner loop",
     "protonet": "cross entropy on the queries of training tasks",
     "magnet": "Magnet loss: how close clusters are to those of other classes",
     "repmet": "RepMet's loss over the classes of training, by distance to their representatives",
     "softmax": "cross entropy over all classes of training at once",
+    "nearest_mean": "cross entropy over all classes of training at once, with smoothed labels",
+    "logistic": "cross entropy over all classes of training at once, with smoothed labels",
 }
 OWN_TASKS = "of its own training tasks"  # of a learner that is not in the list
 

@@ -154,8 +154,8 @@ def test_a_training_has_every_class_in_four_orientations_once(name, n_classes):
 def test_a_source_changes_images_only_if_it_says_so(generator):
     sampler = EpisodeSampler(ramp((4, 4, 4)), 3, 1, 2)
     episode = sampler.sample(generator)
-    assert TaskSource(augment=False).changed(episode, generator) is episode
-    changed = TaskSource().changed(episode, generator)
+    assert TaskSource(augment=False).changed(episode, generator, 28) is episode
+    changed = TaskSource().changed(episode, generator, 28)
     assert not torch.equal(changed.support.images, episode.support.images) and torch.equal(changed.support.labels, episode.support.labels)
 
 

@@ -59,7 +59,8 @@ def test_grey_pictures_have_no_colour():
 
 
 def test_of_the_named_data_sets_those_of_photographs_are_known():
-    assert {name for name in dataset_names() if are_photographs(name)} == {"cifar_fs", "grocery_store", "grocery_store_images"}
+    photographs = {"cifar_fs", "fc100", "grocery_store", "grocery_store_images", "mini_imagenet", "photo_patches"}
+    assert {name for name in dataset_names() if are_photographs(name)} == photographs
 
 
 def test_the_checkpoints_for_photographs_take_colours():

@@ -20,7 +20,7 @@ TRAIN = TrainConfig(
 
 def noisy_split(name: str, split: str, *, preprocessing, samples_per_class: int | None = None):
     """Stand in for load_dataset."""
-    return replace(noisy_images(size=preprocessing.size), split=split)
+    return replace(noisy_images(per_class=20, size=preprocessing.size), split=split)
 
 
 @pytest.fixture(autouse=True)

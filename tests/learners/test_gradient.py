@@ -255,7 +255,7 @@ def test_every_learner_says_of_itself_what_it_does(learner):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configurations_are_saved_whole(name):
     config_class = CONFIGS[name]
-    for network in (Conv4Config(norm="batch", width=16), ResNet12Config(widths=(8, 8, 16, 16))):
+    for network in (Conv4Config(norm="batch", width=16), ResNet12Config(widths=(8, 8, 16, 16), norm="group")):
         changed = replace(config_class(), network=network)
         assert config_class.from_dict(json.loads(json.dumps(asdict(changed)))) == changed
 

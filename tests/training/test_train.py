@@ -169,7 +169,7 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path, uninterrupted):
     start = load_checkpoint(tmp_path / "start").learner
     assert same_state(begin(tmp_path / "run", start_from=str(tmp_path / "start")).learner.state_dict(), start.state_dict())
     wider = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, width=16))
-    with pytest.raises(ValueError, match=r"start_from: start has the network .* choose another checkpoint, or the same width"):
+    with pytest.raises(ValueError, match=r"start_from: start has the network .* choose another checkpoint, or leave the flags"):
         begin(tmp_path / "wider", wider, start_from=str(tmp_path / "start"))
     assert not (tmp_path / "wider").exists()
 

@@ -163,6 +163,7 @@ def test_a_person_looks_at_runs(tmp_path):
             with person.sees_change("comparison"):
                 learner = person.page.locator(".widget-dropdown", has=person.page.get_by_text("learner", exact=True)).locator("select")
                 learner.select_option(label=HOSTILE)
+            person.page.wait_for_function("document.querySelectorAll('.fewshot-runs option').length == 1")
             (option,) = person.page.locator(".fewshot-runs option").all_inner_texts()
             assert option.replace("\xa0", " ").startswith(HOSTILE)
             assert person.page.locator("img.fewshot-comparison-image").bounding_box() == place, "the picture does not jump"

@@ -20,6 +20,7 @@ from fewshot_kit.networks.configs import KINDS, network_config
 from fewshot_kit.results import describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, find_checkpoint, list_checkpoints, read_config
 from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
+from fewshot_kit.training.run_folder import has_begun, read_begun
 from fewshot_kit.training.schema import shortened
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
@@ -36,8 +37,6 @@ def train_command(defaults: LearnerConfig, training_defaults: TrainConfig) -> Ca
     """Return the command that trains this learner, with its hyper-parameters, and those of its network, as flags."""
     from tyro.conf import AvoidSubcommands, OmitArgPrefixes
 
-    learner_name = config_name(defaults)
-
     def train_learner(
         hyper_parameters: AvoidSubcommands[OmitArgPrefixes[type(defaults)]] = defaults,
         training: OmitArgPrefixes[TrainConfig] = training_defaults,
@@ -52,19 +51,28 @@ def train_command(defaults: LearnerConfig, training_defaults: TrainConfig) -> Ca
             out: the run's folder; runs/<learner>-<dataset> if left out.
             resume: go on with an interrupted run.
         """
-        return run_training(hyper_parameters, training, out or Path("runs") / f"{learner_name}-{training.source.dataset}", resume)
+        return run_training(hyper_parameters, training, out or run_folder(hyper_parameters, training.source.dataset), resume)
 
     return train_learner
 
 
-def take_network(words: list[str], learner: LearnerConfig) -> tuple[LearnerConfig, list[str]]:
+def run_folder(learner: LearnerConfig, dataset: str) -> Path:
+    """Return the folder of a run that was given none."""
+    return Path("runs") / f"{config_name(learner)}-{dataset}"
+
+
+def take_network(words: list[str], learner: LearnerConfig, dataset: str) -> tuple[LearnerConfig, list[str]]:
     """Take `--network <kind>` out of the words of a command; return the learner's defaults with that network, and the other words.
 
-    Without it, the network is that of the checkpoint in `--start-from`, or the learner's usual one.
+    Without it, the network is that of the checkpoint in `--start-from`, or the learner's usual one. A run that is resumed has its own: the
+    checkpoint that it started from may be gone.
     """
     known, rest = argparse.ArgumentParser(add_help=False, allow_abbrev=False), list(words)
     known.add_argument("--network")
     known.add_argument("--start-from", "--start_from")
+    known.add_argument("--resume", action="store_true")
+    known.add_argument("--out", type=Path)
+    known.add_argument("--dataset", default=dataset)
     given = known.parse_known_args(words)[0]
     if given.network is not None:
         if given.network not in KINDS:
@@ -73,6 +81,9 @@ def take_network(words: list[str], learner: LearnerConfig) -> tuple[LearnerConfi
         del rest[at : at + (1 if "=" in words[at] else 2)]
         return replace(learner, network=KINDS[given.network]()), rest
     if given.start_from is not None and {"-h", "--help"}.isdisjoint(words):
+        folder = given.out or run_folder(learner, given.dataset)
+        if given.resume and has_begun(folder):
+            return replace(learner, network=network_config(read_begun(folder)[0]["hyper_parameters"]["network"])), rest
         start = read_config(find_checkpoint(given.start_from))["hyper_parameters"]["network"]
         return replace(learner, network=network_config(start)), rest
     return learner, rest
@@ -242,11 +253,13 @@ def run_command(arguments: list[str]) -> int:
     export_command.__annotations__ |= {"run": Positional[Path]}
     commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
-        learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]]())
-        command, words = train_command(learner, TrainConfig()), arguments[:2]
+        training, words = TrainConfig(), arguments[:2]
+        learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]](), training.source.dataset)
+        command = train_command(learner, training)
     elif arguments[:1] == ["pretrain"]:
-        learner, rest = take_network(arguments[1:], NearestMeanConfig())
-        command, words = train_command(learner, PRETRAINING), arguments[:1]
+        training, words = PRETRAINING, arguments[:1]
+        learner, rest = take_network(arguments[1:], NearestMeanConfig(), training.source.dataset)
+        command = train_command(learner, training)
     elif arguments and arguments[0] in commands:
         command, words, rest = commands[arguments[0]], arguments[:1], arguments[1:]
     else:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,21 @@ def test_training_validating_exporting_and_measuring_go_hand_in_hand(folder, cap
     capsys.readouterr()
     assert main(["evaluate", str(folder.parent / "trained"), *QUICK, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["checkpoint"] == "trained"
+
+
+@pytest.mark.parametrize("given_out", [True, False], ids=["--out", "its usual folder"])
+def test_a_run_goes_on_without_the_checkpoint_that_it_started_from(given_out, folder, capsys, tmp_path, monkeypatch):
+    train_on(monkeypatch, lambda name, split, preprocessing, samples_per_class=None: noisy_images(size=preprocessing.size))
+    monkeypatch.setattr(train_module, "finish", partial(train_module.finish, n_episodes=5))
+    monkeypatch.chdir(tmp_path)
+    steps = ["--outer-steps", "4", "--evaluate-every", "2", "--evaluation-episodes", "3", "--val-way", "3", "--val-query", "2"]
+    flags = ["--start-from", str(folder), "--train-way", "3", "--train-query", "1", *steps, *(["--out=a run"] if given_out else [])]
+    assert main(["train", "protonet", *flags]) == 0
+    shutil.rmtree(folder)
+    assert main(["train", "protonet", *flags, "--resume"]) == 0
+    assert Path("a run" if given_out else "runs/protonet-omniglot").is_dir()
+    capsys.readouterr()
+    assert "no checkpoint" in error_of(capsys, ["train", "protonet", *flags, "--seed", "1"])
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ class EpisodePanel(widgets.VBox):
 
     def _draw(self) -> None:
         """Show what was learned: `shown`."""
-        raise NotImplementedError
+        raise NotImplementedError  # no ABC says so, since a widget's metaclass is traitlets' own
 
     # Words.
 

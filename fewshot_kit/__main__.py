@@ -3,7 +3,6 @@
 torch takes seconds to import, so it is imported only once a command's words are understood, and after a first word to the person.
 """
 
-import argparse
 import os
 import shlex
 import sys
@@ -16,11 +15,11 @@ from typing import Annotated
 from fewshot_kit.data.files import writing
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
 from fewshot_kit.learners.settings import parse_settings, parse_settings_of
-from fewshot_kit.networks.configs import KINDS, network_config
 from fewshot_kit.results import describe_result
-from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, find_checkpoint, list_checkpoints, read_config
+from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
 from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
-from fewshot_kit.training.run_folder import has_begun, read_begun
+from fewshot_kit.training.network_flag import take_network
+from fewshot_kit.training.run_folder import usual_folder
 from fewshot_kit.training.schema import shortened
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
@@ -51,42 +50,9 @@ def train_command(defaults: LearnerConfig, training_defaults: TrainConfig) -> Ca
             out: the run's folder; runs/<learner>-<dataset> if left out.
             resume: go on with an interrupted run.
         """
-        return run_training(hyper_parameters, training, out or run_folder(hyper_parameters, training.source.dataset), resume)
+        return run_training(hyper_parameters, training, out or usual_folder(hyper_parameters, training.source.dataset), resume)
 
     return train_learner
-
-
-def run_folder(learner: LearnerConfig, dataset: str) -> Path:
-    """Return the folder of a run that was given none."""
-    return Path("runs") / f"{config_name(learner)}-{dataset}"
-
-
-def take_network(words: list[str], learner: LearnerConfig, dataset: str) -> tuple[LearnerConfig, list[str]]:
-    """Take `--network <kind>` out of the words of a command; return the learner's defaults with that network, and the other words.
-
-    Without it, the network is that of the checkpoint in `--start-from`, or the learner's usual one. A run that is resumed has its own: the
-    checkpoint that it started from may be gone.
-    """
-    known, rest = argparse.ArgumentParser(add_help=False, allow_abbrev=False), list(words)
-    known.add_argument("--network")
-    known.add_argument("--start-from", "--start_from")
-    known.add_argument("--resume", action="store_true")
-    known.add_argument("--out", type=Path)
-    known.add_argument("--dataset", default=dataset)
-    given = known.parse_known_args(words)[0]
-    if given.network is not None:
-        if given.network not in KINDS:
-            raise ValueError(f"--network must be one of {', '.join(KINDS)}, not {given.network!r}")
-        at = next(i for i, word in enumerate(words) if word.partition("=")[0] == "--network")
-        del rest[at : at + (1 if "=" in words[at] else 2)]
-        return replace(learner, network=KINDS[given.network]()), rest
-    if given.start_from is not None and {"-h", "--help"}.isdisjoint(words):
-        folder = given.out or run_folder(learner, given.dataset)
-        if given.resume and has_begun(folder):
-            return replace(learner, network=network_config(read_begun(folder)[0]["hyper_parameters"]["network"])), rest
-        start = read_config(find_checkpoint(given.start_from))["hyper_parameters"]["network"]
-        return replace(learner, network=network_config(start)), rest
-    return learner, rest
 
 
 def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: bool) -> int:

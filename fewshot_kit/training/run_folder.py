@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from fewshot_kit.data.files import NotWrittenError, write_text
-from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
 from fewshot_kit.training.config import TrainConfig
@@ -12,6 +12,11 @@ from fewshot_kit.training.schema import SchemaError, check_begun, read_json
 
 LAST, BEST, CONFIG, LOG, RESULT = "last.safetensors", "best.safetensors", "config.json", "log.jsonl", "result.json"
 LOCK = ".lock"
+
+
+def usual_folder(learner: LearnerConfig, dataset: str) -> Path:
+    """Return the folder of a run that was given none."""
+    return Path("runs") / f"{config_name(learner)}-{dataset}"
 
 
 def has_begun(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """Small made-up data and small networks: what the tests of the core run on."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.configs import ReptileConfig
+from fewshot_kit.learners.meta_lstm import LearnedOptimiser
 from fewshot_kit.learners.reptile import Reptile
 from fewshot_kit.networks.configs import Conv4Config
 
@@ -52,6 +54,14 @@ def tiny_reptile(norm: str = "group", seed: int = 0, **changes) -> Reptile:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Reptile(replace(CONFIG, network=replace(NETWORK, norm=norm), **changes))
+
+
+def force_gates(optimiser: LearnedOptimiser, lr: float) -> None:
+    """Make the gates f = 1 and i = lr, whatever comes in."""
+    with torch.no_grad():
+        for gate, value in ((optimiser.forget_gate, 200.0), (optimiser.input_gate, math.log(lr / (1 - lr)))):
+            gate.weight.zero_()
+            gate.bias.fill_(value)
 
 
 def train_on(monkeypatch, load: Callable[..., ClassImages], rotates: bool = True) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from synthetic import NETWORK, noisy_episodes
+from synthetic import NETWORK, force_gates, noisy_episodes
 
 from fewshot_kit.learners.configs import MetaLSTMConfig
 from fewshot_kit.learners.fine_tune import SGD, fine_tune
@@ -19,14 +19,6 @@ def tiny(**changes) -> MetaLSTM:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return MetaLSTM(replace(CONFIG, **changes))
-
-
-def force_gates(optimiser: LearnedOptimiser, lr: float) -> None:
-    """Make the gates f = 1 and i = lr, whatever comes in."""
-    with torch.no_grad():
-        for gate, value in ((optimiser.forget_gate, 200.0), (optimiser.input_gate, math.log(lr / (1 - lr)))):
-            gate.weight.zero_()
-            gate.bias.fill_(value)
 
 
 def test_forced_gates_are_gradient_descent_step_for_step():

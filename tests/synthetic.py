@@ -11,13 +11,18 @@ from torch import Tensor, nn
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.learners.configs import ReptileConfig
+from fewshot_kit.learners.configs import MTLConfig, ReptileConfig
 from fewshot_kit.learners.meta_lstm import LearnedOptimiser
+from fewshot_kit.learners.mtl import MTL
 from fewshot_kit.learners.reptile import Reptile
-from fewshot_kit.networks.configs import Conv4Config
+from fewshot_kit.networks.configs import Conv4Config, ResNet12Config
 
 SIZE = 18  # the last block sees 2 x 2: of a single value group norm would leave nothing
 NETWORK = Conv4Config(width=8, size=SIZE)
+COLOUR_NETWORK = ResNet12Config(widths=(8, 8, 16, 16), size=16, mean=(0.5,) * 3, std=(0.3,) * 3)
+MTL_CONFIG = MTLConfig(
+    network=COLOUR_NETWORK, inner_steps=5, inner_lr=0.5, train_inner_lr=0.5, train_inner_steps=4, train_way=3, train_shot=2, train_query=4
+)  # fmt: skip
 CONFIG = ReptileConfig(network=NETWORK, inner_lr=0.1, inner_steps=3, head_lr_scale=5.0, train_inner_steps=3, train_way=3)
 NAMES = tuple("abcdefghijkl")
 
@@ -54,6 +59,30 @@ def tiny_reptile(norm: str = "group", seed: int = 0, **changes) -> Reptile:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Reptile(replace(CONFIG, network=replace(NETWORK, norm=norm), **changes))
+
+
+def coloured_images(n_classes: int = 8, per_class: int = 8) -> ClassImages:
+    gray = noisy_images(n_classes, per_class, size=16)
+    images = torch.stack([gray.images[:, 0], gray.images[:, 0].flip(-1), 255 - gray.images[:, 0]], dim=1)
+    return ClassImages("coloured", "test", images, gray.counts, gray.class_names, Preprocessing(size=16, channels=3))
+
+
+def tiny_mtl(seed: int = 0, **changes) -> MTL:
+    """An MTL over a network with statistics of its own, scaled and shifted at random."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        learner = MTL(replace(MTL_CONFIG, **changes))
+        for name, buffer in learner.network.named_buffers():
+            if buffer.is_floating_point():
+                buffer.uniform_(0.5, 1.5) if "var" in name else buffer.normal_()
+    return learner.eval()
+
+
+def scaled_at_random(learner: MTL) -> MTL:
+    with torch.no_grad():
+        for parameter in [*learner.scales.parameters(), *learner.shifts.parameters(), *learner.head.parameters()]:
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    return learner
 
 
 def force_gates(optimiser: LearnedOptimiser, lr: float) -> None:

@@ -11,12 +11,13 @@ from fewshot_kit.plots.runs import comparison_figure, curves_figure
 from fewshot_kit.plots.steps import layer_change_figure, rates_figure, steps_figure
 from fewshot_kit.plots.support import support_figure, thumbnail
 from fewshot_kit.plots.texts import answer_text, curves_text, embedding_text, learning_text, loss_text, support_text
+from fewshot_kit.plots.transfer import HardClass, hard_classes_figure, scale_shift_figure
 
 __all__ = [
-    "INK", "MAX_QUERIES_SHOWN", "NEUTRAL", "PALE", "RIGHT", "TAGS", "WRONG", "LearningPicture", "accuracy_figure",
+    "INK", "MAX_QUERIES_SHOWN", "NEUTRAL", "PALE", "RIGHT", "TAGS", "WRONG", "HardClass", "LearningPicture", "accuracy_figure",
     "accuracy_over_steps_figure", "answer_figure", "answer_text", "background_figure", "before_after_figure", "comparison_figure",
     "curves_figure", "curves_text", "embedding_figure", "embedding_text", "first_steps_figure", "gates_figure",
-    "layer_change_figure", "learning_text", "loss_figure", "loss_text", "moments_figure", "png", "probabilities_figure",
-    "rates_figure", "rules_figure", "shorten", "show", "show_image", "steps_figure", "support_figure", "support_text",
-    "thumbnail",
+    "hard_classes_figure", "layer_change_figure", "learning_text", "loss_figure", "loss_text", "moments_figure", "png",
+    "probabilities_figure", "rates_figure", "rules_figure", "scale_shift_figure", "shorten", "show", "show_image", "steps_figure",
+    "support_figure", "support_text", "thumbnail",
 ]  # fmt: skip

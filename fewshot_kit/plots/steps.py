@@ -8,6 +8,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from fewshot_kit.plots.basics import INK, MAX_QUERIES_SHOWN, PALE, RIGHT, TAGS, WRONG, show_image, spread_over_classes
+from fewshot_kit.plots.spread import draw_spread
 from fewshot_kit.plots.verdicts import answer_to, bar_colors, mark, tally
 
 MAX_STEPS_SHOWN = 8
@@ -116,7 +117,10 @@ def rates_figure(rates: Mapping[str, np.ndarray], pictures: Mapping[str, np.ndar
     figure = Figure(figsize=(10, 0.9 + 0.33 * max(len(rates), 8)), dpi=100, layout="constrained")
     figure.set_label(f"The learned rates of {len(rates)} layers, in units of where they started")
     spread, *mosaics = figure.subplots(1, 1 + len(pictures), squeeze=False, width_ratios=[1.5] + [1] * len(pictures))[0]
-    _draw_spread(spread, rates)
+    below = {name: f"{100 * np.mean(np.asarray(values) < 0):.0f} % < 0" for name, values in rates.items()}
+    draw_spread(spread, rates, below, start=1)
+    spread.set_xlabel("rate, in units of where it started (dotted: 1)", fontsize=8.5)
+    spread.set_title("median, middle half, 5 to 95 %; share below zero", fontsize=9)
     norm = _around_one([picture.ravel() for picture in pictures.values()])
     for axes, (title, images) in zip(mosaics, pictures.items(), strict=True):
         shown = axes.imshow(_mosaic(images), cmap="PuOr_r", norm=norm, interpolation="nearest")
@@ -127,25 +131,6 @@ def rates_figure(rates: Mapping[str, np.ndarray], pictures: Mapping[str, np.ndar
         bar.set_label("rate, in units of where it started", fontsize=8.5)
         bar.ax.tick_params(labelsize=8)
     return figure
-
-
-def _draw_spread(axes: Axes, rates: Mapping[str, np.ndarray]) -> None:
-    for row, values in enumerate(rates.values()):
-        low, quarter, median, three_quarters, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
-        axes.hlines(row, low, high, color=PALE, linewidth=3)
-        axes.hlines(row, quarter, three_quarters, color=INK, linewidth=7)
-        axes.plot(median, row, "o", color="white", markeredgecolor=INK, markersize=5.5)
-        negative = f"{100 * np.mean(np.asarray(values) < 0):.0f} % < 0"
-        axes.text(1.02, row, negative, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color="#4b5563")
-    axes.axvline(1, color="#6b7280", linewidth=1, linestyle=":")
-    axes.axvline(0, color="#6b7280", linewidth=0.8)
-    axes.set_yticks(range(len(rates)), list(rates), fontsize=8.5)
-    axes.set_ylim(len(rates) - 0.5, -0.5)
-    axes.set_xlabel("rate, in units of where it started (dotted: 1)", fontsize=8.5)
-    axes.set_title("median, middle half, 5 to 95 %; share below zero", fontsize=9)
-    axes.tick_params(labelsize=8.5)
-    axes.grid(axis="x", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _around_one(values: Sequence[np.ndarray]) -> TwoSlopeNorm:

@@ -1,69 +1,35 @@
 """Meta-Transfer Learning: what scale and shift do, what stays frozen, the head's inner loop against the one through the whole network."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
-from synthetic import noisy_images, same_state
+from synthetic import COLOUR_NETWORK, MTL_CONFIG, coloured_images, same_state, scaled_at_random, tiny_mtl
 from torch import nn
 from torch.func import functional_call
 
-from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.configs import MTLConfig
 from fewshot_kit.learners.fine_tune import SGD, fine_tune, task_gradient
 from fewshot_kit.learners.heads import HEAD, apply_head
 from fewshot_kit.learners.mtl import MTL, NONE
 from fewshot_kit.networks.build import from_config
-from fewshot_kit.networks.configs import ResNet12Config
-
-NETWORK = ResNet12Config(widths=(8, 8, 16, 16), size=16, mean=(0.5,) * 3, std=(0.3,) * 3)
-CONFIG = MTLConfig(
-    network=NETWORK, inner_steps=5, inner_lr=0.5, train_inner_lr=0.5, train_inner_steps=4, train_way=3, train_shot=2, train_query=4
-)  # fmt: skip
-
-
-def coloured(n_classes: int = 8, per_class: int = 8) -> ClassImages:
-    gray = noisy_images(n_classes, per_class, size=16)
-    images = torch.stack([gray.images[:, 0], gray.images[:, 0].flip(-1), 255 - gray.images[:, 0]], dim=1)
-    return ClassImages("coloured", "test", images, gray.counts, gray.class_names, Preprocessing(size=16, channels=3))
-
-
-def tiny(seed: int = 0, **changes) -> MTL:
-    """An MTL over a network with statistics of its own, scaled and shifted at random."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        learner = MTL(replace(CONFIG, **changes))
-        for name, buffer in learner.network.named_buffers():
-            if buffer.is_floating_point():
-                buffer.uniform_(0.5, 1.5) if "var" in name else buffer.normal_()
-    return learner.eval()
-
-
-def changed(learner: MTL) -> MTL:
-    with torch.no_grad():
-        for parameter in [*learner.scales.parameters(), *learner.shifts.parameters(), *learner.head.parameters()]:
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    return learner
 
 
 def episode(seed: int = 0, n_way: int = 3):
-    return EpisodeSampler(coloured(), n_way, 2, 4).sample(torch.Generator().manual_seed(seed))
+    return EpisodeSampler(coloured_images(), n_way, 2, 4).sample(torch.Generator().manual_seed(seed))
 
 
 def test_scales_of_one_and_shifts_of_zero_leave_the_network_as_it_was():
-    learner, images = tiny(), episode().query.images
+    learner, images = tiny_mtl(), episode().query.images
     assert torch.equal(learner.embed(images), learner.network(images))
     assert torch.equal(learner.snapshot().embed_all(images), learner.network(images))
 
 
 def test_scale_and_shift_are_a_convolution_with_scaled_kernels_and_shifted_biases():
-    learner, images = changed(tiny()), episode().query.images
+    learner, images = scaled_at_random(tiny_mtl()), episode().query.images
     conv = learner.network.blocks[0].convs[0]
     assert conv.bias is None
-    whole = from_config(NETWORK).eval()
+    whole = from_config(COLOUR_NETWORK).eval()
     whole.load_state_dict(learner.network.state_dict())
     for name, module in whole.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -87,14 +53,14 @@ def test_the_number_of_meta_parameters_is_the_one_counted_by_hand():
 
 
 def test_training_moves_scales_shifts_and_head_but_nothing_that_is_frozen():
-    learner = tiny()
-    learner.begin_training(coloured(), torch.Generator())
+    learner = tiny_mtl()
+    learner.begin_training(coloured_images(), torch.Generator())
     before = {name: value.clone() for name, value in learner.network.state_dict().items()}
     moved = [p.detach().clone() for p in learner.trainable_parameters()]
     optimizer, generator, losses = torch.optim.Adam(learner.trainable_parameters(), lr=0.02), torch.Generator().manual_seed(0), []
     for _ in range(40):
         optimizer.zero_grad()
-        losses.append(learner.accumulate_meta_grad(learner.training_batches(coloured(), generator)))
+        losses.append(learner.accumulate_meta_grad(learner.training_batches(coloured_images(), generator)))
         optimizer.step()
     assert same_state(before, learner.network.state_dict())
     assert not learner.train().network.training
@@ -103,8 +69,8 @@ def test_training_moves_scales_shifts_and_head_but_nothing_that_is_frozen():
 
 
 def test_the_heads_inner_loop_on_features_is_the_one_through_the_whole_network():
-    learner, task = changed(tiny()), episode()
-    steps = [(task.support.images, task.support.labels)] * CONFIG.inner_steps
+    learner, task = scaled_at_random(tiny_mtl()), episode()
+    steps = [(task.support.images, task.support.labels)] * MTL_CONFIG.inner_steps
     network = learner.snapshot().network
     start = {**dict(network.named_parameters()), **learner.theta(3)}
 
@@ -115,15 +81,15 @@ def test_the_heads_inner_loop_on_features_is_the_one_through_the_whole_network()
             return functional_call(network.eval(), {}, (images,))
 
     gradient = task_gradient(InEvaluationMode(), {}, only=HEAD)
-    phi = fine_tune(gradient, {name: start[name] for name in start if name.startswith(HEAD)}, steps, SGD(CONFIG.inner_lr, {}))
+    phi = fine_tune(gradient, {name: start[name] for name in start if name.startswith(HEAD)}, steps, SGD(MTL_CONFIG.inner_lr, {}))
     expected = apply_head(phi, network(task.query.images))
     assert torch.allclose(learner.adapt(task.support)(task.query.images), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("first_order", [False, True])
 def test_the_meta_gradient_is_that_of_finite_differences(first_order):
-    learner, task = changed(tiny(first_order=first_order)).double(), episode().map_images(torch.Tensor.double)
-    learner.begin_training(coloured(), torch.Generator())
+    learner, task = scaled_at_random(tiny_mtl(first_order=first_order)).double(), episode().map_images(torch.Tensor.double)
+    learner.begin_training(coloured_images(), torch.Generator())
     loss = learner.loss(task)
     loss.backward()
     if first_order:  # the gradients are constants: not the derivative of anything that can be measured by differences
@@ -140,7 +106,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(first_order):
 
 
 def test_hard_tasks_are_drawn_from_the_classes_that_tasks_were_worst_at():
-    learner, data = tiny(), coloured()
+    learner, data = tiny_mtl(), coloured_images()
     learner.begin_training(data, torch.Generator())
     task = episode()
     logits = F.one_hot(task.query.labels, 3).float()
@@ -154,15 +120,15 @@ def test_hard_tasks_are_drawn_from_the_classes_that_tasks_were_worst_at():
     hard = learner.training_batches(data, torch.Generator().manual_seed(0))
     assert all(set(batch.class_ids) == {task.class_ids[1], *others} for batch in hard)
     assert learner.training_worst.tolist() == [NONE] * 3
-    plain = tiny(hard_tasks=False)
+    plain = tiny_mtl(hard_tasks=False)
     plain.begin_training(data, torch.Generator())
     plain.collect(task, logits)
     assert plain.training_worst.tolist() == []
-    assert len(plain.training_batches(data, torch.Generator().manual_seed(0))) == CONFIG.meta_batch_size
+    assert len(plain.training_batches(data, torch.Generator().manual_seed(0))) == MTL_CONFIG.meta_batch_size
 
 
 def test_an_evaluation_of_many_episodes_is_that_of_each_by_itself():
-    learner, sampler = changed(tiny()), EpisodeSampler(coloured(), 3, 2, 4)
+    learner, sampler = scaled_at_random(tiny_mtl()), EpisodeSampler(coloured_images(), 3, 2, 4)
     generator = torch.Generator().manual_seed(3)
     drawn = [sampler.draw(generator) for _ in range(4)]
     together = torch.cat([logits for logits, _ in learner.predict_drawn(sampler, drawn)])
@@ -172,4 +138,4 @@ def test_an_evaluation_of_many_episodes_is_that_of_each_by_itself():
 
 def test_more_classes_than_the_head_has_are_refused():
     with pytest.raises(ValueError, match="at most 3 classes"):
-        tiny().adapt(episode(n_way=4).support)
+        tiny_mtl().adapt(episode(n_way=4).support)

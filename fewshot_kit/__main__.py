@@ -60,6 +60,7 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     say("loading PyTorch …")
     from tqdm import tqdm
 
+    from fewshot_kit.demo.photographs import warn_of_pictures
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.distributed import process_group, rank
     from fewshot_kit.training.preparation import prepared
@@ -69,6 +70,8 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     use_one_thread()
     hyper_parameters = prepared(hyper_parameters, training)
     with process_group(pick_device(training.device)):
+        if warning := warn_of_pictures(training.source.dataset, hyper_parameters.network.preprocessing):
+            say(f"note: {warning}")
         say(f"loading {training.source.dataset} …")
         run = open_run(out, hyper_parameters, training, resume=resume)
         say(f"training in {out}: {training.outer_steps - run.step} steps, validated every {training.evaluate_every}")
@@ -158,6 +161,7 @@ def evaluate_command(
     from fewshot_kit.data.datasets import load_dataset
     from fewshot_kit.data.episodes import EpisodeSampler
     from fewshot_kit.data.files import write_text
+    from fewshot_kit.demo.photographs import warn_of_pictures
     from fewshot_kit.evaluate import evaluate
     from fewshot_kit.learners.build import on_network_of
     from fewshot_kit.networks.devices import pick_device, use_one_thread
@@ -168,6 +172,8 @@ def evaluate_command(
     use_one_thread()
     loaded = load_checkpoint(checkpoint, device=pick_device(device))
     measured = on_network_of(loaded.learner_for(n_way, n_shot), learner, size).with_settings(**given)
+    if warning := warn_of_pictures(dataset, measured.preprocessing):
+        say(f"note: {warning}")
     say(f"loading {dataset} {split} …")
     sampler = EpisodeSampler(load_dataset(dataset, split, preprocessing=measured.preprocessing), n_way, n_shot, n_query, within_group)
     say(f"measuring {episodes} episodes …")

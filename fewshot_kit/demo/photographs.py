@@ -1,4 +1,4 @@
-"""Tell photographs from ink drawings: a network for ink sees photographs as grey blots, and its answers are worth little."""
+"""Tell photographs from ink drawings: a network for one knows little of the other, and its answers are worth little."""
 
 from contextlib import suppress
 from itertools import zip_longest
@@ -17,20 +17,26 @@ from fewshot_kit.networks.configs import network_config
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, list_checkpoints, read_config
 
 LOOKED_AT = 12  # pictures of a folder
+NAMED = 3  # checkpoints, at most
 SIDE = 48  # in pixels, to which they are shrunk first
 COLOURED = 24  # how far the channels of a pixel are apart, beyond those of the picture's ground: paper under a lamp is yellow
 SHARE = 0.12  # of the pixels: an ink drawing in colours has fewer
 
 
-def warn_of_photographs(dataset: str, preprocessing: Preprocessing, check: Check = go_on) -> str:
-    """Say that photographs are given to a network for ink, and which checkpoint fits them; "" where all is well."""
-    if preprocessing.channels != 1 or not are_photographs(dataset, check):
+def warn_of_pictures(dataset: str, preprocessing: Preprocessing, check: Check = go_on) -> str:
+    """Say that a network for ink is given photographs, or the reverse, and which checkpoint fits them; "" where all is well."""
+    wants_colour = preprocessing.channels == 3
+    if are_photographs(dataset, check) == wants_colour:
         return ""
-    names = " or ".join(checkpoints_for_photographs())
+    names = " or ".join(checkpoints_for(in_colour=not wants_colour)[:NAMED])
+    if wants_colour:
+        return "These pictures have no colours, but this network was trained on photographs: of ink drawings it knows little. " + (
+            f"For drawings, take a checkpoint as {names}." if names else "For drawings, take a network trained on ink."
+        )
     return (
         "These are photographs, but this network was trained on ink drawings: it sees them small and grey, and comparing pixels (“nearest "
         "pixels” of an evaluation) often beats its answers. "
-        + (f"For photographs, open the checkpoint {names} in the first cell." if names else "Take a network trained on colour pictures.")
+        + (f"For photographs, take a checkpoint as {names}." if names else "Take a network trained on colour pictures.")
     )
 
 
@@ -54,11 +60,11 @@ def coloured_share(picture: np.ndarray) -> float:
     return float((np.ptp(small - tint, axis=-1) > COLOURED).mean())
 
 
-def checkpoints_for_photographs() -> list[str]:
-    """Name the pretrained checkpoints whose network takes colours."""
+def checkpoints_for(*, in_colour: bool) -> list[str]:
+    """Name the pretrained checkpoints whose network takes colours, or those for ink."""
     found = []
     for name in list_checkpoints():
         with suppress(ValueError, KeyError, TypeError):  # one that cannot be read is none to recommend
-            if network_config(read_config(PRETRAINED / name)["hyper_parameters"]["network"]).channels == 3:
+            if (network_config(read_config(PRETRAINED / name)["hyper_parameters"]["network"]).channels == 3) == in_colour:
                 found.append(name)
     return found

@@ -40,6 +40,23 @@ class EmbeddingPredictor:
         return self.scores(self.embed(images).unsqueeze(0), self.centres.unsqueeze(0)).squeeze(0)
 
 
+class Remembered:
+    """An embedding that remembers the last few images: every step of a fine-tuning asks for the same ones, and the network stays."""
+
+    def __init__(self, embed: Callable[[Tensor], Tensor]):
+        self._embed = embed
+        self._last: tuple[Tensor, Tensor] | None = None  # a copy of the images, their features
+
+    def __call__(self, images: Tensor) -> Tensor:
+        last = self._last
+        if last is not None and last[0].shape == images.shape and last[0].dtype == images.dtype and torch.equal(last[0], images):
+            return last[1]
+        features = self._embed(images)
+        if len(images) <= IMAGES_TOGETHER:
+            self._last = images.clone(), features
+        return features
+
+
 class MetricLearner(TrainableLearner):
     """A network f that embeds images, f(x) of d numbers; a subclass says which points of that space stand for a class, and how they score.
 
@@ -89,7 +106,7 @@ class MetricLearner(TrainableLearner):
         if missing:
             raise ValueError(f"every class needs an image to learn from, but {support.class_names[min(missing)]!r} has none; give one")
         snapshot, labels = self.snapshot(transductive=transductive), support.labels.to(self.device)
-        embed, scores = snapshot.embed_all, snapshot.scores
+        embed, scores = Remembered(snapshot.embed_all), snapshot.scores
         features = embed(support.images)
 
         def report(step: int, loss: Tensor, centres: Tensor) -> None:

@@ -27,7 +27,7 @@ def scale_shift_figure(scales: Mapping[str, np.ndarray], shifts: Mapping[str, np
     right.bar_label(bars, fmt="%.1f %%", fontsize=8, padding=3)
     right.set_ylim(len(changes) - 0.5, -0.5)
     right.margins(x=0.3)
-    right.set_title("how far both move a layer's output", fontsize=9)
+    right.set_title("a layer's output moves by", fontsize=9)
     right.tick_params(labelsize=8.5)
     right.xaxis.set_visible(False)
     right.spines[["top", "right", "bottom"]].set_visible(False)

@@ -13,7 +13,7 @@ import numpy as np
 from fewshot_kit import plots
 from fewshot_kit.data.cancelling import Check
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.demo.photographs import warn_of_photographs
+from fewshot_kit.demo.photographs import warn_of_pictures
 from fewshot_kit.demo.request import Limits, Request, title
 from fewshot_kit.demo.session import DemoSession, Epoch, Learning
 from fewshot_kit.plots.verdicts import tally
@@ -61,7 +61,7 @@ class EpisodePanel(widgets.VBox):
         self.status, self.notice = StatusLine(layout=widgets.Layout(min_height="48px", width="auto")), text(display="none")
         self.data = DataControls(lambda: self.requested, self.ask, self.load, most_classes=most_classes)
         self.picker = ClassPicker(session.dataset, self.choose, min(MAX_CHOSEN, session.learner.max_way or MAX_CHOSEN))
-        self.own_picture = OwnPicture(self.classify)
+        self.own_picture = OwnPicture(self.classify, may_draw=session.learner.preprocessing.channels == 1)
         self.evaluation = EvaluationControls(self.evaluate)
         self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
         self.stop_button.on_click(lambda _: self.stop())
@@ -272,7 +272,7 @@ class EpisodePanel(widgets.VBox):
     # Words.
 
     def _warning(self, dataset: str, check: Check) -> str:
-        warning = warn_of_photographs(dataset, self.session.learner.preprocessing, check)
+        warning = warn_of_pictures(dataset, self.session.learner.preprocessing, check)
         return f'<span role="alert" style="color:{TEXT}">{html.escape(warning)}</span>' if warning else ""
 
     def _say_shown(self, before: str) -> None:

@@ -17,7 +17,7 @@ SIDE = 196  # of the canvas, in pixels
 PEN = 7  # its width
 ANSWER_SIZE = ("420px", "196px")
 LONGEST_NAME = 40
-NOTHING_YET = "stands here once you draw or upload a picture"
+NOTHING_YET = {True: "stands here once you draw or upload a picture", False: "stands here once you upload a picture"}  # may one draw?
 Point = tuple[float, float]
 STYLE = "<style>.fewshot-old-answer { opacity: 0.3 } .fewshot-drawing canvas { background: white; cursor: crosshair }</style>"
 _UNREAD = {  # what people have that the decoder does not read, and what to do about it; known by its first bytes
@@ -33,8 +33,10 @@ class OwnPicture(widgets.VBox):
     Both are shown on the canvas, one at a time: an upload takes the place of a drawing, and a stroke that of an upload.
     """
 
-    def __init__(self, on_picture: Callable[[np.ndarray], None]):
-        self._on_picture = on_picture
+    def __init__(self, on_picture: Callable[[np.ndarray], None], *, may_draw: bool = True):
+        """`may_draw=False` is for a network that knows photographs alone: the canvas only shows what was uploaded."""
+        self._on_picture, self._may_draw = on_picture, may_draw
+        self._nothing_yet = NOTHING_YET[may_draw]
         self.strokes: list[list[Point]] = []
         self.current: np.ndarray | None = None  # what was drawn or uploaded last, until it is cleared
         self._is_upload = False  # what the canvas shows
@@ -51,10 +53,14 @@ class OwnPicture(widgets.VBox):
         self.answer_image.add_class("fewshot-answer-image")
         self.answer_text = widgets.HTML(layout=widgets.Layout(width=width, height="24px", margin="0 2px"))
         self._lay_out()
-        self._say(NOTHING_YET)
+        self._say(self._nothing_yet)
 
     def _make_canvas(self) -> None:
         self.canvas = Canvas(width=SIDE, height=SIDE, layout=widgets.Layout(width=f"{SIDE}px", height=f"{SIDE}px", margin="0"))
+        self.canvas.on_client_ready(self._paint_in_new_page)
+        self.paint()
+        if not self._may_draw:
+            return
         self.canvas.on_mouse_down(self.pen_down)
         self.canvas.on_mouse_move(self.pen_move)
         self.canvas.on_mouse_up(self.pen_up)
@@ -63,8 +69,6 @@ class OwnPicture(widgets.VBox):
         self.canvas.on_touch_move(self.touch_move)
         self.canvas.on_touch_end(self.touch_end)
         self.canvas.on_touch_cancel(self.touch_end)
-        self.canvas.on_client_ready(self._paint_in_new_page)
-        self.paint()
 
     def _lay_out(self) -> None:
         def column(title: str, *parts: widgets.Widget) -> widgets.VBox:
@@ -73,21 +77,23 @@ class OwnPicture(widgets.VBox):
 
         # The border is the frame's: on the canvas it would shift what is drawn against the pen.
         frame = widgets.Box([self.canvas], layout=widgets.Layout(border="1px solid #8a94a3", width=f"{SIDE + 2}px", overflow="hidden"))
-        frame.add_class("fewshot-drawing")
-        drawing = column("<b>Draw</b> one of the classes above", frame, widgets.HBox([self.undo_button, self.clear_button]))
-        sending = column("… or <b>upload</b> a picture", self.upload)
+        if self._may_draw:
+            frame.add_class("fewshot-drawing")
+            drawing = column("<b>Draw</b> one of the classes above", frame, widgets.HBox([self.undo_button, self.clear_button]))
+            asking = [drawing, column("… or <b>upload</b> a picture", self.upload)]
+        else:
+            sending = column("<b>Upload</b> a photograph of one of the classes above", self.upload)
+            asking = [sending, column("<b>Your picture</b>", frame, self.clear_button)]
         answer = column("<b>The answer</b>", self.answer_text, self.answer_image)
         wrapped = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
-        super().__init__(
-            [widgets.HTML(STYLE, layout=widgets.Layout(display="none")), widgets.HBox([drawing, sending, answer], layout=wrapped)]
-        )
+        super().__init__([widgets.HTML(STYLE, layout=widgets.Layout(display="none")), widgets.HBox([*asking, answer], layout=wrapped)])
 
     # What a person does.
 
     def pen_down(self, x: float, y: float) -> None:
         if self._is_upload:
             self._wipe()
-            self._hide_answer(NOTHING_YET)
+            self._hide_answer(self._nothing_yet)
         self._is_down = True
         self.strokes.append([(x, y)])
         self.canvas.fill_circle(x, y, PEN / 2)
@@ -138,7 +144,7 @@ class OwnPicture(widgets.VBox):
         self._wipe()
         self.current = None
         self.upload.tell()
-        self._hide_answer(NOTHING_YET)
+        self._hide_answer(self._nothing_yet)
 
     def receive(self, name: str, content: bytes) -> None:
         """Take an uploaded file: show it in place of what was drawn, and ask for an answer; or say why it cannot be read."""
@@ -200,7 +206,7 @@ class OwnPicture(widgets.VBox):
     def show_error(self, error: Exception) -> None:
         """Say beside the upload box why there is no answer, and hide the old one."""
         self.upload.tell(error=str(error) or repr(error))
-        self._hide_answer("none: see the error" if self.current is not None else NOTHING_YET)
+        self._hide_answer("none: see the error" if self.current is not None else self._nothing_yet)
 
     def _wipe(self, upload: np.ndarray | None = None) -> None:
         """Empty the canvas, or show an upload on it."""

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from fewshot_kit.data.datasets import dataset_names, load_dataset
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.demo.photographs import are_photographs, checkpoints_for_photographs, coloured_share, warn_of_photographs
+from fewshot_kit.demo.photographs import are_photographs, checkpoints_for, coloured_share, warn_of_pictures
 from fewshot_kit.training.checkpoints import load_checkpoint
 
 
@@ -48,9 +48,18 @@ def test_a_folder_of_photographs_is_known_by_its_files(folder):
     dataset = folder(photograph)
     assert are_photographs(dataset)
     assert load_dataset(dataset, progress=False).preprocessing.channels == 1, "whose decoded pictures are grey"
-    warning = warn_of_photographs(dataset, Preprocessing(channels=1))
-    assert any(name in warning for name in checkpoints_for_photographs()) and "nearest pixels" in warning
-    assert warn_of_photographs(dataset, Preprocessing(channels=3)) == ""
+    warning = warn_of_pictures(dataset, Preprocessing(channels=1))
+    assert any(name in warning for name in checkpoints_for(in_colour=True)) and "nearest pixels" in warning
+    assert warn_of_pictures(dataset, Preprocessing(channels=3)) == ""
+
+
+@pytest.mark.parametrize("dataset", ["characters", "digits", "folder"])
+def test_ink_before_a_network_for_photographs_is_told_too(folder, dataset):
+    if dataset == "folder":
+        dataset = folder(lambda seed: drawing((0, 0, 0), (250, 250, 250), seed))
+    warning = warn_of_pictures(dataset, Preprocessing(channels=3))
+    assert "no colours" in warning and any(name in warning for name in checkpoints_for(in_colour=False))
+    assert warn_of_pictures(dataset, Preprocessing(channels=1)) == ""
 
 
 def test_grey_pictures_have_no_colour():
@@ -64,5 +73,5 @@ def test_of_the_named_data_sets_those_of_photographs_are_known():
 
 
 def test_the_checkpoints_for_photographs_take_colours():
-    names = checkpoints_for_photographs()
+    names = checkpoints_for(in_colour=True)
     assert names and all(load_checkpoint(name).learner.preprocessing.channels == 3 for name in names)

@@ -22,5 +22,6 @@ def draw_spread(axes: Axes, rows: Mapping[str, np.ndarray], notes: Mapping[str, 
     axes.set_yticks(range(len(rows)), list(rows), fontsize=8.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(labelsize=8.5)
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -189,7 +189,9 @@ def evaluate_command(
         print(result.to_json() if json == "-" else result)
 
 
-def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED, replace: bool = False) -> None:
+def export_command(
+    run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED, half: bool = False, replace: bool = False
+) -> None:
     """Turn the best weights of a run into a checkpoint folder with a card.
 
     Args:
@@ -197,13 +199,14 @@ def export_command(run: Path, name: str, settings: tuple[str, ...] = (), out: Pa
         name: of the checkpoint, <learner>-<dataset> and what tells it from others.
         settings: found best on validation, as 5way-1shot:inner_lr=0.01,inner_steps=10 and so on; the run's if left out.
         out: the folder of checkpoints.
+        half: write kernels and matrices in 16 bits: half the room; measure it afterwards, whether it is as accurate.
         replace: write over the checkpoint of this name. What is no checkpoint is never written over.
     """
     rows = [parse_settings_of(word) for word in settings]
     say("loading PyTorch …")
     from fewshot_kit.training.export import export_run
 
-    print(f"wrote {export_run(run, name, out, rows, replace)}")
+    print(f"wrote {export_run(run, name, out, rows, replace, half)}")
 
 
 def list_command() -> None:

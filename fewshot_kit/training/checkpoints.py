@@ -33,7 +33,7 @@ from fewshot_kit.training.checkpoint_folder import (
     settings_for,
 )
 from fewshot_kit.training.schema import shortened
-from fewshot_kit.training.weights import WeightsError, check_tensors, read_tensors, sha256, write_tensors
+from fewshot_kit.training.weights import WeightsError, check_tensors, halved, read_tensors, sha256, write_tensors
 
 PENDING_CARD = f".{CARD}.new"
 
@@ -63,16 +63,19 @@ def save_checkpoint(
     card: str | None = None,
     settings: list[dict] | None = None,
     log: str | None = None,
+    half: bool = False,
     replace: bool = False,
 ) -> Path:
     """Write a checkpoint folder: all of it, or nothing.
 
     `training` records data set, seed, command and so on; `results` are `Evaluation`s as dictionaries, each with its command; `card` is
     made from these if left out; `settings` are those found best on validation, {"n_way", "n_shot", "values"} each; `log` is the curve of
-    the training. Only a checkpoint is ever replaced, only with `replace`, and only after the new one is complete.
+    the training; with `half`, kernels and matrices are written in 16 bits. Only a checkpoint is ever replaced, only with `replace`, and
+    only after the new one is complete.
     """
     folder = Path(folder)
     check_name(folder.name)
+    state = halved(learner.released_state()) if half else learner.released_state()
     if card is None:  # what says too little for one is refused before a folder is made
         _card(folder, _config(learner, training, results, settings or [], ""))
     with lock_of(folder), writing(folder, parts=True):
@@ -80,7 +83,7 @@ def save_checkpoint(
         check_replaceable(folder, replace)
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.new."))
         try:
-            write_tensors(staging / WEIGHTS, learner.released_state())
+            write_tensors(staging / WEIGHTS, state)
             config = _config(learner, training, results, settings or [], sha256(staging / WEIGHTS))
             write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
             write_text(staging / CARD, _card(folder, config) if card is None else card)
@@ -210,7 +213,7 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
         raise CheckpointError(f"{folder} cannot be read: {error}; fetch the checkpoint again, or upgrade fewshot_kit") from error
     try:
         state, _ = read_tensors(weights)
-        check_tensors(weights, state, learner.state_dict())
+        check_tensors(weights, state, learner.state_dict(), may_be_half=True)
     except WeightsError as error:
         raise CheckpointError(f"{error}; fetch the checkpoint again") from error
     learner.load_state_dict(state)

@@ -20,12 +20,14 @@ from fewshot_kit.training.weights import load_best
 RECORD_SECONDS = 30.0  # how long a measurement waits for others that are being recorded
 
 
-def export_run(run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[dict] = (), replace: bool = False) -> Path:
+def export_run(
+    run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[dict] = (), replace: bool = False, half: bool = False
+) -> Path:
     """Turn the best weights of a run into a checkpoint folder with a card, and return it.
 
     `settings` are those found best on validation classes, {"n_way", "n_shot", "values"} each. Raises ValueError for a run without a
     validation, and for settings that the learner does not have; FileExistsError for what must not be replaced: all but a checkpoint, and
-    that too without `replace`.
+    that too without `replace`. With `half`, the weights take half the room, rounded to 11 binary digits.
     """
     folder = out / check_name(name)
     check_replaceable(folder, replace)
@@ -54,7 +56,8 @@ def export_run(run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[
         learner.with_settings(**row["values"])  # which checks them
     log = "".join(json.dumps(row) + "\n" for row in rows)
     try:
-        return save_checkpoint(folder, learner, training=training, results=[], settings=list(settings), log=log, replace=replace)
+        given = {"training": training, "settings": list(settings), "log": log, "half": half, "replace": replace}
+        return save_checkpoint(folder, learner, results=[], **given)
     except CheckpointError as error:  # what it started from may have said little of itself
         raise ValueError(f"{run} cannot be exported: {error}") from error
 

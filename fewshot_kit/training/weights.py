@@ -6,6 +6,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from fewshot_kit.data.files import write_together
@@ -30,6 +31,22 @@ def tensors_as_bytes(tensors: dict[str, Tensor], metadata: dict[str, str] | None
     return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
 
 
+def is_half(value: Tensor) -> bool:
+    """Say whether a weight is one of those that `halved` writes in 16 bits."""
+    return value.dtype == torch.float32 and value.ndim > 1
+
+
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with kernels and matrices in 16 bits; biases and statistics, which are few, keep their 32.
+
+    Raises ValueError for a weight that 16 bits cannot hold.
+    """
+    made = {name: value.half() if is_half(value) else value for name, value in tensors.items()}
+    if lost := [name for name, value in made.items() if value.isfinite().logical_not().any()]:
+        raise ValueError(f"{lost[0]} has values too large for half precision; leave out --half")
+    return made
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -46,14 +63,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path} cannot be read ({shortened(str(error), 200)})") from error
 
 
-def check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, may_be_half: bool = False) -> None:
     """Raise WeightsError unless the tensors of a file have the names, shapes and types of the expected ones, and finite values."""
     wrong = [f"{shortened(name)} is missing" for name in sorted(expected.keys() - tensors.keys())]
     wrong += [f"{shortened(name)} is not expected" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):
         if tensors[name].shape != expected[name].shape:
             wrong.append(f"{name} has shape {tuple(tensors[name].shape)} in place of {tuple(expected[name].shape)}")
-        elif tensors[name].dtype != expected[name].dtype:
+        elif tensors[name].dtype not in {expected[name].dtype, torch.float16 if is_half(expected[name]) and may_be_half else None}:
             wrong.append(f"{name} has values of {tensors[name].dtype} in place of {expected[name].dtype}")
         elif not tensors[name].isfinite().all():
             wrong.append(f"{name} has values that are not finite")

@@ -46,7 +46,10 @@ def test_a_person_with_photographs(tmp_path, monkeypatch, photographs, stem, the
     set_theme(tmp_path, theme)
     notebook = NOTEBOOK.with_name(f"{stem}.ipynb")
     monkeypatch.setattr(test_browser, "NOTEBOOK", notebook)
-    with jupyter("jupyterlab", tmp_path) as (address, token), person_at(f"{address}/lab/tree/{notebook.name}?token={token}", width) as person:
+    with (
+        jupyter("jupyterlab", tmp_path) as (address, token),
+        person_at(f"{address}/lab/tree/{notebook.name}?token={token}", width) as person,
+    ):
         page = person.page
         assert page.locator(".jp-OutputArea-output img[src^='data:image/png']").count() >= 5, "every figure is there"
         if test_browser.SHOTS:

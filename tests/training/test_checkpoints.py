@@ -77,6 +77,25 @@ def test_what_is_saved_is_loaded_to_the_last_bit(tmp_path, norm):
     assert torch.equal(*answers)
 
 
+def test_half_precision_rounds_kernels_and_matrices_alone(tmp_path):
+    learner = tiny_reptile(norm="running")
+    whole = save_checkpoint(tmp_path / "whole", learner, training=TRAINING, results=[], card="")
+    half = save_checkpoint(tmp_path / "half", learner, training=TRAINING, results=[], card="", half=True)
+    assert (half / "model.safetensors").stat().st_size < 0.75 * (whole / "model.safetensors").stat().st_size
+    loaded = load_checkpoint(half).learner.state_dict()
+    for name, value in learner.state_dict().items():
+        assert loaded[name].dtype == value.dtype
+        rounded = value.half().float() if value.ndim > 1 else value
+        assert torch.equal(loaded[name], rounded), name
+    with torch.no_grad():
+        next(p for p in learner.parameters() if p.ndim > 1)[0] = 7e4
+    with pytest.raises(ValueError, match="too large for half precision; leave out --half"):
+        save_checkpoint(tmp_path / "half", learner, training=TRAINING, results=[], card="", half=True, replace=True)
+    assert load_checkpoint(half).config["sha256"] == sha256(half / "model.safetensors")
+    edit_weights(whole, lambda state: state.update({"network.blocks.0.1.bias": torch.zeros(8).half()}))
+    assert "torch.float16 in place of torch.float32" in refusal(whole), "what is never written in 16 bits is not read so"
+
+
 def test_a_folder_holds_three_files_and_its_parent_nothing_else(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert os.listdir(folder.parent) == ["tiny"]

@@ -20,6 +20,11 @@ DATASETS = {
     "photo_patches": "patches of the photographs that scikit-image carries",
     "grocery_store": "Grocery Store (M. Klasson et al. 2019, MIT licence), split by kind of product",
 }
+KINDS_OF_THINGS = {
+    "mini_imagenet": "64 kinds of animals and things, one in the middle of each, made small",
+    "fc100": "60 kinds of animals, plants and things at 32 x 32 pixels",
+    "cifar_fs": "64 kinds of animals, plants and things at 32 x 32 pixels",
+}
 INK = "Ink pictures in the kit's canonical form: light ink (1.0) on a dark background (0.0), one channel."
 PHOTOGRAPHS = "Photographs in RGB, 0..1."
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # what a config of another shape raises
@@ -132,9 +137,10 @@ def _where(training: dict) -> str:
 
 
 def _limits(training: dict, of_ink: bool) -> str:
-    if not of_ink:
-        return "Trained on photographs of one kind of thing: pictures of other things, drawings among them, are outside what it has seen."
     source = training["source"]
+    if not of_ink:
+        things = KINDS_OF_THINGS.get(source["dataset"], "one kind of thing")
+        return f"Trained on photographs of {things}: pictures of other things, drawings among them, are outside what it has seen."
     rotates = source["rotations"]
     if rotates is None:  # as the data set wants, where it is one of the kit's
         rotates = source["dataset"] in dataset_names() and rotates_in_training(source["dataset"])

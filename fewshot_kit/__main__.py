@@ -70,10 +70,10 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     use_one_thread()
     hyper_parameters = prepared(hyper_parameters, training)
     with process_group(pick_device(training.device)):
-        if warning := warn_of_pictures(training.source.dataset, hyper_parameters.network.preprocessing):
-            say(f"note: {warning}")
         say(f"loading {training.source.dataset} …")
         run = open_run(out, hyper_parameters, training, resume=resume)
+        if warning := warn_of_pictures(training.source.dataset, hyper_parameters.network.preprocessing):
+            say(f"note: {warning}")
         say(f"training in {out}: {training.outer_steps - run.step} steps, validated every {training.evaluate_every}")
         steps = tqdm(total=training.outer_steps, initial=run.step, unit="step", smoothing=0.05, disable=rank() > 0 or None)
         with steps, Bar("validating", training.evaluation_episodes, quiet=rank() > 0) as validating:

@@ -20,7 +20,7 @@ from fewshot_kit.data.images import to_float
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.configs import CONFIGS
-from fewshot_kit.learners.metric import MetricLearner
+from fewshot_kit.learners.embedding import EmbeddingLearner
 from fewshot_kit.networks.configs import Conv4Config
 from fewshot_kit.results import Interval
 from fewshot_kit.training.config import TrainConfig
@@ -48,7 +48,7 @@ def trained(name: str, dataset: str, steps: int, seed: int):
 
 
 @torch.no_grad()
-def fine_grained(learner: MetricLearner, train_images, split: str) -> Interval:
+def fine_grained(learner: EmbeddingLearner, train_images, split: str) -> Interval:
     """Return the accuracy on the official images of `split`; the interval is the binomial one, over images."""
     test, predict = load_dataset("grocery_store_images", split, preprocessing=learner.preprocessing), learner.predictor_of(train_images)
     answers = torch.cat([predict(to_float(part)).argmax(1) for part in test.images.split(500)])

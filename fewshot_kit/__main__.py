@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fewshot_kit.data.files import writing
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
 from fewshot_kit.learners.settings import parse_settings, parse_settings_of
 from fewshot_kit.results import describe_result
@@ -30,6 +31,14 @@ def say(text: str) -> None:
     """Tell a person at a terminal what is going on, at once; of several processes, the first one speaks."""
     if os.environ.get("RANK", "0") == "0":
         print(text, file=sys.stderr, flush=True)
+
+
+def say_what_does_not_fit(dataset: str, preprocessing: Preprocessing) -> None:
+    """Tell a person who gives photographs to a network for ink, or the reverse."""
+    from fewshot_kit.demo.photographs import warn_of_pictures
+
+    if warning := warn_of_pictures(dataset, preprocessing):
+        say(f"note: {warning}")
 
 
 def train_command(defaults: LearnerConfig, training_defaults: TrainConfig) -> Callable[..., int]:
@@ -60,7 +69,6 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     say("loading PyTorch …")
     from tqdm import tqdm
 
-    from fewshot_kit.demo.photographs import warn_of_pictures
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.distributed import process_group, rank
     from fewshot_kit.training.preparation import prepared
@@ -72,8 +80,7 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     with process_group(pick_device(training.device)):
         say(f"loading {training.source.dataset} …")
         run = open_run(out, hyper_parameters, training, resume=resume)
-        if warning := warn_of_pictures(training.source.dataset, hyper_parameters.network.preprocessing):
-            say(f"note: {warning}")
+        say_what_does_not_fit(training.source.dataset, hyper_parameters.network.preprocessing)
         say(f"training in {out}: {training.outer_steps - run.step} steps, validated every {training.evaluate_every}")
         steps = tqdm(total=training.outer_steps, initial=run.step, unit="step", smoothing=0.05, disable=rank() > 0 or None)
         with steps, Bar("validating", training.evaluation_episodes, quiet=rank() > 0) as validating:
@@ -161,7 +168,6 @@ def evaluate_command(
     from fewshot_kit.data.datasets import load_dataset
     from fewshot_kit.data.episodes import EpisodeSampler
     from fewshot_kit.data.files import write_text
-    from fewshot_kit.demo.photographs import warn_of_pictures
     from fewshot_kit.evaluate import evaluate
     from fewshot_kit.learners.build import on_network_of
     from fewshot_kit.networks.devices import pick_device, use_one_thread
@@ -172,8 +178,7 @@ def evaluate_command(
     use_one_thread()
     loaded = load_checkpoint(checkpoint, device=pick_device(device))
     measured = on_network_of(loaded.learner_for(n_way, n_shot), learner, size).with_settings(**given)
-    if warning := warn_of_pictures(dataset, measured.preprocessing):
-        say(f"note: {warning}")
+    say_what_does_not_fit(dataset, measured.preprocessing)
     say(f"loading {dataset} {split} …")
     sampler = EpisodeSampler(load_dataset(dataset, split, preprocessing=measured.preprocessing), n_way, n_shot, n_query, within_group)
     say(f"measuring {episodes} episodes …")

@@ -10,7 +10,7 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.data.images import to_float
 from fewshot_kit.demo.projection import Plane, project
-from fewshot_kit.learners.metric import EmbeddingPredictor
+from fewshot_kit.learners.embedding import EmbeddingPredictor
 
 MOST_IMAGES = 500  # in a picture: more cannot be told apart, and t-SNE of so many takes about a second
 

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from fewshot_kit.learners.metric import class_means
+from fewshot_kit.learners.embedding import class_means
 
 
 def k_means(features: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:

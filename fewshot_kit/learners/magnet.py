@@ -9,12 +9,12 @@ from fewshot_kit.data.episodes import Episode, LabelledImages
 from fewshot_kit.data.images import to_float
 from fewshot_kit.learners.clusters import k_means, support_clusters
 from fewshot_kit.learners.configs import MagnetConfig
-from fewshot_kit.learners.metric import MetricLearner, squared_distances
+from fewshot_kit.learners.embedding import EmbeddingLearner, squared_distances
 
 LEAST_VARIANCE = 1e-8  # images that are all the same have none
 
 
-class Magnet(MetricLearner):
+class Magnet(EmbeddingLearner):
     """Magnet loss (Rippel et al. 2016): clusters of other classes are pushed out of the neighbourhood of each cluster.
 
     As a few-shot learner, the clusters are those of the support, under the variance that was learned in training. Deviations from the

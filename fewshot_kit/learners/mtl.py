@@ -10,16 +10,16 @@ from torch.func import functional_call
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.configs import MTLConfig
+from fewshot_kit.learners.embedding import EmbeddingLearner, OnPlacing
 from fewshot_kit.learners.fine_tune import SGD, Parameters, detached, fine_tune, stack, stacked_gradient, stacked_loss, task_gradient
 from fewshot_kit.learners.heads import apply_head, first_rows, linear_scores, rows_of
-from fewshot_kit.learners.metric import MetricLearner, OnPlacing
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 
 FEATURES = nn.Identity()  # in the inner loop, the network: features are computed once, and the head alone is fine-tuned
 NONE = -1  # a free place among the collected classes
 
 
-class MTL(MetricLearner):
+class MTL(EmbeddingLearner):
     """MTL (Sun et al. 2019): meta-learn a scale for every kernel and a shift for every channel of a frozen network, and a head's start.
 
     A convolution becomes (W * scale) X + (b + shift) (eq. 5); the inner loop fine-tunes the head alone on the features (eq. 3). With

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fewshot_kit.data.episodes import Episode
 from fewshot_kit.learners.configs import NearestMeanConfig
-from fewshot_kit.learners.metric import class_means, squared_distances
+from fewshot_kit.learners.embedding import class_means, squared_distances
 from fewshot_kit.learners.settings import Setting
 from fewshot_kit.learners.softmax import Softmax
 

@@ -7,10 +7,10 @@ from torch import Tensor
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.configs import ProtoNetConfig
-from fewshot_kit.learners.metric import MetricLearner, class_means, squared_distances
+from fewshot_kit.learners.embedding import EmbeddingLearner, class_means, squared_distances
 
 
-class ProtoNet(MetricLearner):
+class ProtoNet(EmbeddingLearner):
     """Prototypical Networks (Snell et al. 2017). Nothing is fine-tuned: the prototypes are all there is to learn of new classes.
 
     Beyond the paper: `take_turns`, off unless asked for.

@@ -9,12 +9,12 @@ from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Predictor
 from fewshot_kit.learners.clusters import support_clusters
 from fewshot_kit.learners.configs import RepMetConfig
+from fewshot_kit.learners.embedding import NOT_IN_TRAINING, EmbeddingLearner, EmbeddingPredictor, OnPlacing, squared_distances
 from fewshot_kit.learners.fine_tune import SGD, Parameters, fine_tune
-from fewshot_kit.learners.metric import NOT_IN_TRAINING, EmbeddingPredictor, MetricLearner, OnPlacing, squared_distances
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 
 
-class RepMet(MetricLearner):
+class RepMet(EmbeddingLearner):
     """RepMet (Karlinsky et al. 2019): a class is a mixture of Gaussians around representatives, learned together with the embedding.
 
     As a few-shot learner, the representatives are means of the support (k-means for several), fine-tuned by `inner_steps` gradient steps

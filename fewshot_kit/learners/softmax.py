@@ -10,7 +10,7 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.base import Predictor
 from fewshot_kit.learners.configs import NearestMeanConfig, SoftmaxConfig
-from fewshot_kit.learners.metric import NOT_IN_TRAINING
+from fewshot_kit.learners.embedding import NOT_IN_TRAINING
 from fewshot_kit.learners.protonet import ProtoNet
 
 

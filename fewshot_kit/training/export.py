@@ -13,6 +13,7 @@ from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, check_name, check_replaceable, read_config
 from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
 from fewshot_kit.training.commands import training_command
+from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.run_folder import BEST, LOG, read_begun
 from fewshot_kit.training.runs import read_log
 from fewshot_kit.training.weights import load_best
@@ -31,14 +32,7 @@ def export_run(
     """
     folder = out / check_name(name)
     check_replaceable(folder, replace)
-    if not (run / BEST).is_file():
-        raise FileNotFoundError(f"{run} holds no {BEST}: train a run there first, at least to its first validation")
-    saved, config = read_begun(run)
-    rows = read_log(run / LOG)
-    if not rows:
-        raise ValueError(f"{run / LOG} holds no validation; resume the run, at least to its next one")
-    if "seconds" not in rows[-1]:
-        raise ValueError(f"{run / LOG} does not say how long the training took; resume the run, at least to its next validation")
+    saved, config, rows = _read_run(run)
     try:
         learner = build_learner(saved["learner"], saved["hyper_parameters"])
     except ValueError as error:  # it may refuse its network, as MAML does running statistics
@@ -60,6 +54,19 @@ def export_run(
         return save_checkpoint(folder, learner, results=[], **given)
     except CheckpointError as error:  # what it started from may have said little of itself
         raise ValueError(f"{run} cannot be exported: {error}") from error
+
+
+def _read_run(run: Path) -> tuple[dict, TrainConfig, list[dict]]:
+    """Return the config.json of a run, its training and its log. Raises for a run that cannot be exported."""
+    if not (run / BEST).is_file():
+        raise FileNotFoundError(f"{run} holds no {BEST}: train a run there first, at least to its first validation")
+    saved, config = read_begun(run)
+    rows = read_log(run / LOG)
+    if not rows:
+        raise ValueError(f"{run / LOG} holds no validation; resume the run, at least to its next one")
+    if "seconds" not in rows[-1]:
+        raise ValueError(f"{run / LOG} does not say how long the training took; resume the run, at least to its next validation")
+    return saved, config, rows
 
 
 def _best_step(run: Path, rows: list[dict], written: dict[str, str]) -> int:

@@ -20,11 +20,11 @@ from fewshot_kit.data.images import to_float
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.configs import CONFIGS, MagnetConfig, MAMLConfig, MetaSGDConfig, ProtoNetConfig, RepMetConfig, SoftmaxConfig
+from fewshot_kit.learners.embedding import EmbeddingLearner
 from fewshot_kit.learners.fine_tune import Cancelled, detached, logits_of
 from fewshot_kit.learners.magnet import Magnet
 from fewshot_kit.learners.maml import MAML
 from fewshot_kit.learners.meta_sgd import MetaSGD
-from fewshot_kit.learners.metric import MetricLearner
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
 from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.learners.repmet import RepMet
@@ -385,13 +385,13 @@ def test_outer_steps_along_the_meta_gradient_make_adapting_better():
 
 
 @pytest.fixture(params=METRIC)
-def metric(request) -> MetricLearner:
+def metric(request) -> EmbeddingLearner:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return METRIC[request.param]()
 
 
-def train_a_little(learner: MetricLearner, n_steps: int, *, begin: bool = True) -> list[float]:
+def train_a_little(learner: EmbeddingLearner, n_steps: int, *, begin: bool = True) -> list[float]:
     """Train on noisy_images; the losses before each step."""
     dataset, generator, losses = noisy_images(), torch.Generator().manual_seed(0), []
     if begin:

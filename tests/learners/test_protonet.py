@@ -9,7 +9,7 @@ from synthetic import NETWORK, noisy_episodes, noisy_images, numbered_images
 
 from fewshot_kit.data.episodes import LabelledImages
 from fewshot_kit.learners.configs import ProtoNetConfig
-from fewshot_kit.learners.metric import squared_distances
+from fewshot_kit.learners.embedding import squared_distances
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
 from fewshot_kit.learners.protonet import ProtoNet
 

@@ -1,4 +1,4 @@
-"""What the metric learners share: an embedding that remembers its last images, and forgets them when they change."""
+"""What the learners share that embed an image once: an embedding that remembers its last images, and forgets them when they change."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from synthetic import coloured_images, scaled_at_random, tiny_mtl
 
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.learners.base import Predictor
-from fewshot_kit.learners.metric import IMAGES_TOGETHER, Remembered
+from fewshot_kit.learners.embedding import IMAGES_TOGETHER, Remembered
 
 
 def counted() -> tuple[Remembered, list[int]]:

@@ -1,4 +1,4 @@
-"""What the metric learners share: a network that embeds images, and predictions that come from distances between embeddings."""
+"""What the learners share that embed an image once: a network, and what stands for a class among its embeddings."""
 
 import copy
 from abc import abstractmethod
@@ -32,7 +32,7 @@ class EmbeddingPredictor:
     """A predictor that is a few points among embeddings; its parts serve to draw it."""
 
     embed: Callable[[Tensor], Tensor]  # images (n, c, h, w) -> (n, d)
-    scores: Callable[[Tensor, Tensor], Tensor]  # MetricLearner.scores
+    scores: Callable[[Tensor, Tensor], Tensor]  # EmbeddingLearner.scores
     centres: Tensor  # (n_way, k, d): prototypes, representatives or clusters
 
     @torch.no_grad()
@@ -57,8 +57,10 @@ class Remembered:
         return features
 
 
-class MetricLearner(TrainableLearner):
-    """A network f that embeds images, f(x) of d numbers; a subclass says which points of that space stand for a class, and how they score.
+class EmbeddingLearner(TrainableLearner):
+    """A network f that embeds images, f(x) of d numbers; a subclass says what stands for a class in that space, and how it scores.
+
+    That may be points, which metric learners measure distances to, or the rows of a classifier.
 
     All works on stacks of tasks whose images are embedded already. A person's episode is a stack of one, and an evaluation embeds every
     image once, in however many episodes it appears.
@@ -131,7 +133,7 @@ class MetricLearner(TrainableLearner):
 
     def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         if len(dataset) < 2:
-            raise ValueError(f"a metric learner tells classes apart, but {dataset.name!r} has {len(dataset)}; train on two or more")
+            raise ValueError(f"such a learner tells classes apart, but {dataset.name!r} has {len(dataset)}; train on two or more")
 
     def predictor_of(self, dataset: ClassImages) -> Predictor:
         """Return a predictor of all classes of a data set: all its images are the support."""

@@ -73,7 +73,7 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
     from fewshot_kit.training.distributed import process_group, rank
     from fewshot_kit.training.preparation import prepared
     from fewshot_kit.training.runs import describe_row
-    from fewshot_kit.training.train import finish, open_run, train
+    from fewshot_kit.training.train import open_run, train
 
     use_one_thread()
     hyper_parameters = prepared(hyper_parameters, training)
@@ -90,13 +90,21 @@ def run_training(hyper_parameters, training: TrainConfig, out: Path, resume: boo
                 on_evaluation=lambda row: tqdm.write(describe_row(row, config_name(hyper_parameters))),
                 on_validation=validating.show,
             )
-        if rank() == 0 and finished:
-            say("measuring the best weights on 600 validation episodes …")
-            with Bar("measuring", 600) as measuring:
-                print("validation, best weights:", finish(run, on_progress=measuring.show))
-        elif rank() == 0:
-            print(f"stopped at step {run.step}; the same command with --resume goes on")
+        if rank() == 0:
+            tell_the_end(run, finished)
     return 0 if finished else INTERRUPTED
+
+
+def tell_the_end(run, finished: bool) -> None:
+    """Say how good the best weights of a finished run are, or how an interrupted one goes on."""
+    from fewshot_kit.training.train import finish
+
+    if finished:
+        say("measuring the best weights on 600 validation episodes …")
+        with Bar("measuring", 600) as measuring:
+            print("validation, best weights:", finish(run, on_progress=measuring.show))
+    else:
+        print(f"stopped at step {run.step}; the same command with --resume goes on")
 
 
 class Bar:

@@ -19,7 +19,7 @@ def support_figure(images: np.ndarray, labels: np.ndarray, class_names: Sequence
     """
     n_way, n_shot, columns = len(class_names), int(np.bincount(labels).max()), min(max(len(class_names), 5), 10)
     bands, column_width = -(-n_way // columns), WIDTH / columns
-    side = min(column_width - 8, 84)
+    side = min(column_width - 8, 84 if n_shot <= 2 else 56)
     band_height = 34 + (side + 5) * n_shot + 8  # pixels
     figure = Figure(figsize=(WIDTH / 100, bands * band_height / 100), dpi=100)
     figure.set_label(support_text(labels, class_names))

@@ -35,9 +35,11 @@ def say(text: str) -> None:
 
 def say_what_does_not_fit(dataset: str, preprocessing: Preprocessing) -> None:
     """Tell a person who gives photographs to a network for ink, or the reverse."""
-    from fewshot_kit.demo.photographs import warn_of_pictures
+    from fewshot_kit.data.datasets import dataset_names
+    from fewshot_kit.demo.photographs import FOLDER, warn_of_pictures
 
-    if warning := warn_of_pictures(dataset, preprocessing):
+    is_known = dataset in dataset_names() or dataset.startswith(FOLDER)
+    if is_known and (warning := warn_of_pictures(dataset, preprocessing)):
         say(f"note: {warning}")
 
 

@@ -31,12 +31,12 @@ def warn_of_pictures(dataset: str, preprocessing: Preprocessing, check: Check = 
     names = " or ".join(checkpoints_for(in_colour=not wants_colour)[:NAMED])
     if wants_colour:
         return "These pictures have no colours, but this network was trained on photographs: of ink drawings it knows little. " + (
-            f"For drawings, take a checkpoint as {names}." if names else "For drawings, take a network trained on ink."
+            f"For drawings, take the checkpoint {names}." if names else "For drawings, take a network trained on ink."
         )
     return (
         "These are photographs, but this network was trained on ink drawings: it sees them small and grey, and comparing pixels (“nearest "
         "pixels” of an evaluation) often beats its answers. "
-        + (f"For photographs, take a checkpoint as {names}." if names else "Take a network trained on colour pictures.")
+        + (f"For photographs, take the checkpoint {names}." if names else "Take a network trained on colour pictures.")
     )
 
 

@@ -69,7 +69,7 @@ def augment_photographs(
     grid = F.affine_grid(_crops(len(images), generator, least_crop).to(images.device), shape, align_corners=False)
     # No crop reaches over the edge; "border" is for the half pixel that bilinear sampling looks beyond it.
     cropped = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return _jitter_colours(cropped, generator, jitter) if jitter else cropped
+    return jitter_colours(cropped, generator, jitter) if jitter else cropped
 
 
 def _crops(n: int, generator: torch.Generator, least_crop: float) -> Tensor:
@@ -83,7 +83,7 @@ def _crops(n: int, generator: torch.Generator, least_crop: float) -> Tensor:
     return torch.stack([mirrored, zero, x, zero, height, y], dim=1).view(n, 2, 3)
 
 
-def _jitter_colours(images: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
+def jitter_colours(images: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
     """Scale brightness (distance from black), contrast (from the mean gray) and saturation (from each pixel's gray)."""
     factors = [_uniform(len(images), 1 - jitter, 1 + jitter, generator).view(-1, 1, 1, 1) for _ in range(3)]
     brightness, contrast, saturation = (factor.to(images.device) for factor in factors)

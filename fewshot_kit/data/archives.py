@@ -28,6 +28,7 @@ MAX_ENTRY_BYTES = 300_000_000  # uncompressed, of one entry that is read, and of
 MAX_DEPTH = 32  # folders in one another
 MAX_NAME = 1_000  # letters of an entry's name, with its folders
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"))
+TEXT_SUFFIXES = frozenset((".xml", ".json", ".txt", ".yaml", ".yml"))  # of files that may say what is in the pictures
 
 _LZMA_MEMORY = 300_000_000  # bytes: a dictionary may claim 4 GB
 
@@ -38,12 +39,13 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True)
 class PictureTree:
-    """The folders and pictures inside a folder or an archive; hidden and other files are left out."""
+    """The folders, pictures and texts inside a folder or an archive; hidden and other files are left out."""
 
     origin: str  # for messages
     folders: tuple[PurePosixPath, ...]
     pictures: tuple[PurePosixPath, ...]  # in the order in which they are read fastest
     read: Callable[[PurePosixPath], bytes | Path]  # what `read_image` takes
+    texts: tuple[PurePosixPath, ...] = ()  # files that may say what is in the pictures
 
 
 @contextmanager
@@ -199,7 +201,8 @@ def read_tar_entry(archive: tarfile.TarFile, member: tarfile.TarInfo, what: str)
 def _archive_tree(origin: str, is_folder: dict[PurePosixPath, bool], read: Callable[[PurePosixPath], bytes]) -> PictureTree:
     folders = tuple(path for path, is_dir in is_folder.items() if is_dir and is_visible(path))
     pictures = tuple(path for path, is_dir in is_folder.items() if not is_dir and is_picture(path))
-    return PictureTree(origin, folders, pictures, read)
+    texts = tuple(path for path, is_dir in is_folder.items() if not is_dir and is_text(path))
+    return PictureTree(origin, folders, pictures, read, texts)
 
 
 def check_totals(origin: str, n_entries: int, n_bytes: int) -> None:
@@ -240,3 +243,8 @@ def is_visible(path: PurePosixPath) -> bool:
 def is_picture(path: PurePosixPath) -> bool:
     """Say whether a file is a picture by its name."""
     return is_visible(path) and path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def is_text(path: PurePosixPath) -> bool:
+    """Say whether a file is by its name one that may say what is in the pictures."""
+    return is_visible(path) and path.suffix.lower() in TEXT_SUFFIXES

@@ -17,6 +17,7 @@ from fewshot_kit.data.archives import (
     check_depth,
     check_totals,
     is_picture,
+    is_text,
     is_visible,
     opened_tar,
     reading,
@@ -76,7 +77,7 @@ def _as_tar(file: BinaryIO, path: Path) -> tarfile.TarFile:
 
 def _folder_tree(root: Path, check: Check) -> PictureTree:
     """Look through a folder: first what is in it, then where its links lead, unless that was looked through before."""
-    folders, pictures = [], []
+    folders, pictures, texts = [], [], []
     seen: set[tuple[int, int]] = set()
     inside, links = deque([PurePosixPath(".")]), deque()
     n_entries, deadline = 0, time.monotonic() + MAX_SECONDS
@@ -102,7 +103,9 @@ def _folder_tree(root: Path, check: Check) -> PictureTree:
                     (links if entry.is_symlink() else inside).append(folder / name)
                 elif is_picture(name):
                     pictures.append(folder / name)
-    return PictureTree(str(root), tuple(folders), tuple(pictures), lambda picture: root / picture)
+                elif is_text(name):
+                    texts.append(folder / name)
+    return PictureTree(str(root), tuple(folders), tuple(pictures), lambda picture: root / picture, tuple(texts))
 
 
 @contextmanager

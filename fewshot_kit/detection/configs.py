@@ -38,6 +38,8 @@ class DetectorConfig:
         check_numbers(self)
         if len(self.widths) != 5 or any(width % 8 or not 8 <= width <= 512 for width in self.widths):
             raise ValueError(f"widths must be five multiples of 8 from 8 to 512, not {self.widths}")
+        if self.channels % 8:
+            raise ValueError(f"channels must be a multiple of 8 (the groups of group norm), not {self.channels}")
         least = {"channels": 8, "roi_side": 1, "hidden": 1, "n_features": 2, "n_representatives": 1, "alpha": 0, "train_boxes": 2}
         check_at_least(self, size=32, n_proposals=1, support_representatives=1, most_boxes=1, **least)
         check_at_most(self, size=1024, channels=512, roi_side=14, hidden=4096, n_features=4096, n_proposals=1000, most_boxes=1000)

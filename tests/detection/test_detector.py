@@ -1,0 +1,283 @@
+"""The detector, its head and its few-shot use: against the classifier's RepMet, loops, and what must not change an answer."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from painted import batch_of, painted_boxes
+from synthetic import NETWORK, same_state
+
+from fewshot_kit.detection import few_shot
+from fewshot_kit.detection.annotated import BoxedImages
+from fewshot_kit.detection.boxes import iou
+from fewshot_kit.detection.configs import DetectorConfig
+from fewshot_kit.detection.detector import NOTHING, THING, Detector, draw_boxes
+from fewshot_kit.detection.few_shot import adapt, nearly, support_embeddings
+from fewshot_kit.detection.proposals import Proposals
+from fewshot_kit.detection.pyramid import STRIDES, Pyramid
+from fewshot_kit.detection.repmet_head import RepMetHead, background, background_loss, class_loss, posteriors
+from fewshot_kit.learners.configs import RepMetConfig
+from fewshot_kit.learners.repmet import RepMet
+
+TINY = DetectorConfig(
+    size=64, widths=(8, 8, 16, 16, 16), channels=16, roi_side=2, hidden=32, n_features=8, n_representatives=2, n_proposals=12
+)  # fmt: skip
+
+
+def tiny(n_classes: int = 3, **changes) -> Detector:
+    """A detector with seeded weights, about to be trained on so many classes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        detector = Detector(replace(TINY, **changes))
+        torch.nn.init.normal_(detector.proposals.out.weight, std=0.3)  # proposals that differ
+        torch.nn.init.normal_(detector.head.offsets.weight, std=0.1)
+    detector.begin_training(n_classes, torch.Generator().manual_seed(0))
+    return detector.eval()
+
+
+def on_sphere(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+# --- the head ---
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_heads_loss_is_that_of_the_classifier_on_the_same_features(version):
+    features, representatives, labels = on_sphere(20, 8), on_sphere(4, 3, 8, seed=1), torch.arange(20) % 4
+    config = replace(TINY, loss_version=version, alpha=0.7, sigma=0.4)
+    classifier = RepMet(RepMetConfig(network=NETWORK, loss_version=version, alpha=0.7, sigma=0.4))
+    closeness = RepMetHead(config).closeness(features, representatives)
+    expected = classifier.closeness(features[None], representatives[None])[0]
+    torch.testing.assert_close(closeness, expected)
+    torch.testing.assert_close(class_loss(closeness, labels, config), classifier._loss(expected, labels))
+    torch.testing.assert_close(background(closeness), classifier.background(features[None], representatives[None])[0])
+
+
+def test_posteriors_and_the_background_by_hand():
+    features, representatives = on_sphere(5, 8), on_sphere(3, 2, 8, seed=1)
+    closeness = RepMetHead(TINY).closeness(features, representatives)
+    expected = [
+        [max(math.exp(-(feature - r).square().sum().item() / (2 * 0.25)) for r in of_class) for of_class in representatives]
+        for feature in features
+    ]
+    torch.testing.assert_close(posteriors(closeness), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(background(closeness), 1 - posteriors(closeness).amax(1))
+    labels = torch.tensor([0, 2, -1, 1, -1])
+    losses = [-math.log(1 - max(p)) if label < 0 else -math.log(p[label]) for p, label in zip(expected, labels.tolist(), strict=True)]
+    assert background_loss(closeness, labels).item() == pytest.approx(sum(losses) / 5)
+
+
+def test_the_background_at_a_representative_itself_is_finite():
+    features = on_sphere(1, 8).requires_grad_()
+    loss = background_loss(RepMetHead(TINY).closeness(features, features.detach()[None]), torch.tensor([-1]))
+    loss.backward()
+    assert loss.isfinite() and features.grad.isfinite().all()
+
+
+def test_embeddings_have_length_one_and_a_new_head_moves_no_box(generator):
+    head = RepMetHead(TINY)
+    embeddings, offsets = head(torch.randn(6, 3 * 16, 2, 2, generator=generator))
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(6))
+    assert offsets.abs().max() < 0.05
+
+
+# --- the network and its training ---
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 64), (75, 50)])
+def test_the_pyramid_has_a_cell_for_every_stride(size):
+    maps = Pyramid(TINY).eval()(torch.rand(2, 3, *size))
+    assert len(maps) == len(STRIDES)
+    for features, stride in zip(maps, STRIDES, strict=True):
+        assert features.shape[:2] == (2, 16)
+        assert all(abs(n - side / stride) < 1 for n, side in zip(features.shape[-2:], size, strict=True))
+
+
+def test_a_thing_moved_by_a_cell_moves_the_finest_map_by_one():
+    """Strides and paddings agree with where boxes look: a mark at a cell's middle answers most in that cell."""
+    pyramid = Pyramid(TINY).eval()
+    blank = torch.full((1, 3, 128, 128), 0.5)
+    marked = blank.clone()
+    marked[:, :, 64:72, 40:48] = 1  # row 8, column 5
+    with torch.no_grad():
+        change = (pyramid.blocks[0](pyramid.stem(marked)) - pyramid.blocks[0](pyramid.stem(blank))).abs().sum(1)[0]
+    row, column = divmod(int(change.argmax()), change.shape[1])
+    assert abs(row - 8) <= 1 and abs(column - 5) <= 1
+
+
+def test_every_weight_learns():
+    detector, batch = tiny().train(), batch_of(painted_boxes(3, 2))
+    losses = detector.losses(batch, torch.Generator().manual_seed(0))
+    assert set(losses) == {"objectness", "edges", "classes", "background", "offsets"}
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in detector.parameters())
+    assert sum((p.grad.abs().sum() > 0).item() for p in detector.parameters()) >= len(list(detector.parameters())) - 2
+
+
+def test_the_same_generator_gives_the_same_loss_and_an_empty_picture_one_too():
+    detector, batch = tiny(), batch_of(painted_boxes(3, 2))
+    first, again = (sum(detector.losses(batch, torch.Generator().manual_seed(4)).values()) for _ in range(2))
+    assert torch.equal(first, again)
+    nothing = BoxedImages(batch.images[:1], (torch.empty(0, 4),), (torch.empty(0, dtype=torch.int64),), batch.class_names)
+    losses = detector.losses(nothing, torch.Generator().manual_seed(4))
+    assert set(losses) == {"objectness", "edges", "background"} and all(loss.isfinite() for loss in losses.values())
+    with pytest.raises(ValueError, match="call begin_training first"):
+        Detector(TINY).losses(batch, torch.Generator())
+
+
+def test_boxes_to_learn_from_are_labelled_by_what_they_overlap(generator):
+    true, labels = torch.tensor([[10.0, 10, 40, 40], [30, 50, 60, 60]]), torch.tensor([4, 2])
+    corners = 64 * torch.rand(60, 2, 2, generator=generator)
+    proposed = torch.cat([corners.amin(1), corners.amax(1) + 1], dim=1)
+    for n in (2, 7, 16):
+        boxes, found, targets = draw_boxes(proposed, true, labels, (64, 64), n, generator)
+        assert len(boxes) <= n and (found >= 0).sum() <= n // 2
+        overlaps = iou(boxes, true)
+        for label, target, row in zip(found.tolist(), targets, overlaps, strict=True):
+            assert row.max() >= THING if label >= 0 else row.max() < NOTHING
+            if label >= 0:
+                assert label == labels[row.argmax()] and torch.equal(target, true[row.argmax()])
+    boxes, found, _ = draw_boxes(proposed, true[:0], labels[:0], (64, 64), 16, generator)
+    assert len(boxes) == 8 and (found == -1).all()
+
+
+def test_training_finds_painted_things():
+    """A few steps on coloured rectangles: losses fall, and things are found in pictures never seen."""
+    detector, generator = tiny(n_classes=3), torch.Generator().manual_seed(0)
+    dataset, fresh = painted_boxes(3, 20, seed=1), painted_boxes(3, 4, seed=2)
+    optimiser = torch.optim.Adam(detector.parameters(), 3e-3, betas=(0.9, 0.999))
+    totals = []
+    for _ in range(120):
+        detector.train()
+        batch = dataset.take(torch.randint(len(dataset), (8,), generator=generator))
+        loss = sum(detector.losses(batch, generator).values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        totals.append(loss.item())
+    assert sum(totals[-10:]) < 0.6 * sum(totals[:10])
+    predictor = adapt(detector, dataset.take(torch.tensor([0, 20, 40])))
+    found = predictor.detect(fresh.images)
+    best = [
+        (iou(f.boxes[:1], true).max().item() if len(f) else 0, len(f) and f.labels[0].item())
+        for f, true in zip(found, fresh.boxes, strict=True)
+    ]
+    assert sum(overlap >= 0.5 for overlap, _ in best) >= 9
+    assert sum(label == true.item() for (_, label), true in zip(best, fresh.labels, strict=True)) >= 8
+
+
+# --- few-shot ---
+
+
+def support_and_queries() -> tuple[BoxedImages, torch.Tensor]:
+    dataset = painted_boxes(4, 3)
+    return dataset.take(torch.tensor([0, 3, 6, 9])), dataset.images[[1, 2, 5, 8, 10]]
+
+
+def test_a_class_is_the_mean_of_what_overlaps_its_boxes(monkeypatch):
+    detector, (support, _) = tiny(), support_and_queries()
+    shift = torch.tensor([[1.0, 1, 1, 1], [0, 0, 0, -1], [9, 9, 9, 9]])
+    near = [Proposals((boxes + shift).clamp(0, 64), torch.ones(3)) for boxes in support.boxes]
+    monkeypatch.setattr(Detector, "propose", lambda self, images, maps: near)
+    predictor = adapt(detector, support)
+    for label, (image, boxes, proposals) in enumerate(zip(support.images, support.boxes, near, strict=True)):
+        chosen = torch.cat([boxes, proposals.boxes[iou(proposals.boxes, boxes)[:, 0] > 0.7]])
+        assert 2 <= len(chosen) <= 4
+        with torch.no_grad():
+            embeddings, _ = detector.look(detector.pyramid(image[None]), [chosen])
+        torch.testing.assert_close(predictor.representatives[label, 0], embeddings.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_which_proposals_count_by_hand():
+    boxes, labels = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]]), torch.tensor([3, 1])
+    proposals = torch.tensor([[0.0, 0, 10, 8], [0, 0, 10, 7], [20, 20, 30, 29], [50, 50, 60, 60]])
+    found, of_boxes = nearly(proposals, boxes, labels, 0.7)
+    assert found.tolist() == [*boxes.tolist(), proposals[0].tolist(), proposals[2].tolist()] and of_boxes.tolist() == [3, 1, 3, 1]
+    assert nearly(proposals[:0], boxes, labels, 0.7)[1].tolist() == [3, 1]
+    assert len(nearly(proposals, boxes[:0], labels[:0], 0.7)[0]) == 0
+
+
+def test_permuting_the_classes_permutes_what_is_found():
+    detector, (support, queries) = tiny(score_threshold=1e-3), support_and_queries()
+    order = torch.tensor([2, 0, 3, 1])  # the new label of each class
+    names = tuple(support.class_names[i] for i in order.argsort().tolist())
+    permuted = replace(support, labels=tuple(order[labels] for labels in support.labels), class_names=names)
+    plain, other = (adapt(detector, part).detect(queries) for part in (support, permuted))
+    assert sum(map(len, plain)) > 20
+    for one, two in zip(plain, other, strict=True):
+        rows = [
+            sorted(zip(labels.tolist(), f.probabilities.tolist(), f.boxes.tolist(), strict=True))
+            for f, labels in ((one, order[one.labels]), (two, two.labels))
+        ]
+        assert rows[0] == rows[1]
+
+
+def test_a_picture_is_answered_by_itself_and_nothing_is_remembered(monkeypatch):
+    detector, (support, queries) = tiny(score_threshold=1e-3), support_and_queries()
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    predictor = adapt(detector.train(), support)
+    together = predictor.detect(queries)
+    alone = [predictor.detect(query[None])[0] for query in queries]
+    monkeypatch.setattr(few_shot, "PICTURES_TOGETHER", 2)
+    for one, two, three in zip(together, alone, predictor.detect(queries), strict=True):
+        for other in (two, three):
+            assert one.labels.tolist() == other.labels.tolist()
+            torch.testing.assert_close(one.boxes, other.boxes, rtol=1e-3, atol=1e-2)
+    assert same_state(before, detector.state_dict()) and detector.training
+
+
+def test_what_is_found_is_in_the_picture_certain_enough_and_thinned():
+    detector, (support, queries) = tiny(score_threshold=0.01, overlap=0.3, most_boxes=7), support_and_queries()
+    for found in adapt(detector, support).detect(queries):
+        assert len(found) <= 7 and found.probabilities.min() >= 0.01 and found.probabilities.max() <= 1
+        assert found.probabilities.diff().max() <= 0
+        assert found.boxes.min() >= 0 and found.boxes.max() <= 64
+        for label in range(4):
+            of_class = found.boxes[found.labels == label]
+            assert len(of_class) < 2 or iou(of_class, of_class).fill_diagonal_(0).max() <= 0.3
+    nothing = adapt(tiny(score_threshold=1.0), support).detect(queries)
+    assert [len(found) for found in nothing] == [0] * 5 and nothing[0].boxes.shape == (0, 4)
+
+
+def test_several_representatives_and_too_few_boxes_for_them():
+    dataset = painted_boxes(2, 6)
+    detector = tiny(support_representatives=2, support_overlap=1.0)
+    predictor = adapt(detector, batch_of(dataset))
+    assert predictor.representatives.shape == (2, 2, 8) and predictor.representatives.isfinite().all()
+    embeddings, labels = support_embeddings(detector, batch_of(dataset))
+    assert len(embeddings) == 12 and labels.tolist() == [0] * 6 + [1] * 6
+    few = adapt(detector, dataset.take(torch.tensor([0, 6])))
+    assert few.representatives[:, 1].isinf().all()
+    assert all(found.probabilities.isfinite().all() for found in few.detect(dataset.images))
+
+
+def test_a_class_without_a_box_is_told():
+    support, _ = support_and_queries()
+    empty = replace(support, boxes=(*support.boxes[:3], torch.empty(0, 4)), labels=(*support.labels[:3], support.labels[3][:0]))
+    with pytest.raises(ValueError, match="every class needs a box to learn from, but 'd' has none"):
+        adapt(tiny(), empty)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"score_threshold": 0}, "score_threshold must be above 0 and at most 1, not 0"),
+        ({"score_threshold": 1.5}, "score_threshold must be above 0 and at most 1"),
+        ({"score_threshold": math.nan}, "score_threshold must be"),
+        ({"overlap": -0.1}, "overlap must be from 0 to 1"),
+        ({"widths": (8, 8)}, "widths must be five multiples of 8"),
+        ({"widths": (8, 8, 8, 8, 12)}, "widths must be five multiples of 8"),
+        ({"loss_version": 3}, "loss_version must be 1 or 2"),
+        ({"sigma": 0}, "sigma must be"),
+        ({"n_representatives": 0}, "n_representatives must be at least 1"),
+        ({"size": 20_000}, "size must be at most 1024"),
+        ({"train_boxes": 1}, "train_boxes must be at least 2"),
+        ({"channels": 12}, "channels must be a multiple of 8"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_told(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **changes)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.learners.checks import check_at_least, check_at_most, check_numbers
+from fewshot_kit.learners.checks import check_at_least, check_at_most, check_inner_loop, check_numbers
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class DetectorConfig:
     proposal_overlap: float = 0.7  # more of two proposals: one is left
     support_overlap: float = 0.7  # more with a support box: a proposal's embedding counts among the class's
     support_representatives: int = 1  # of every class of a support
+    inner_lr: float = 0.1  # of the fine-tuning of the support's representatives
+    inner_steps: int = 0  # 0: representatives are means
     objectness_weight: float = 0.5  # of the proposal's objectness in the score, against the class's posterior: 0 leaves it out
     overlap: float = 0.5  # more of two boxes of a class: one is left
     score_threshold: float = 0.05
@@ -36,6 +38,7 @@ class DetectorConfig:
         for name in ("widths", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
         check_numbers(self)
+        check_inner_loop(self.inner_lr, self.inner_steps)
         if len(self.widths) != 5 or any(width % 8 or not 8 <= width <= 512 for width in self.widths):
             raise ValueError(f"widths must be five multiples of 8 from 8 to 512, not {self.widths}")
         if self.channels % 8:

@@ -1,6 +1,7 @@
 """Few-shot detection with RepMet: a class is told by the embeddings of what overlaps its support boxes, and found in other pictures."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor
 from fewshot_kit.data.images import to_float
 from fewshot_kit.detection.annotated import BoxedImages, check_support
 from fewshot_kit.detection.boxes import clipped, decode, iou, nms_by_class
-from fewshot_kit.detection.detector import Detector
-from fewshot_kit.detection.repmet_head import posteriors
+from fewshot_kit.detection.detector import NOTHING, Detector
+from fewshot_kit.detection.repmet_head import background_loss, class_loss, posteriors
 from fewshot_kit.learners.clusters import k_means
+from fewshot_kit.learners.fine_tune import SGD, Parameters, fine_tune
 
 PICTURES_TOGETHER = 16
 
@@ -33,7 +35,7 @@ class BoxPredictor:
     """A detector that was told its classes."""
 
     detector: Detector  # in evaluation mode
-    representatives: Tensor  # (n_way, k, d); infinitely far where a class has fewer than k
+    representatives: Tensor  # (n_way, k, d)
     class_names: tuple[str, ...]
 
     @torch.no_grad()
@@ -63,32 +65,66 @@ class BoxPredictor:
         return Detections(boxes[row[kept]], labels[kept], found[kept])
 
 
+# (step, loss of the support, predictor) after `step` updates: 0 is before any. Raise `Cancelled` in it to stop.
+OnStep = Callable[[int, float, BoxPredictor], None]
+
+
 @torch.no_grad()
-def adapt(detector: Detector, support: BoxedImages) -> BoxPredictor:
+def adapt(detector: Detector, support: BoxedImages, *, on_step: OnStep | None = None) -> BoxPredictor:
     """Place the classes of a support, and return what finds them; the detector is unchanged after.
 
     A class's representatives are the mean of the embeddings of its support boxes and of all proposals that overlap one of them by more than
-    `support_overlap`, or several means by k-means. Raises ValueError for a class without a box.
+    `support_overlap`, or several means by k-means. Then they take `inner_steps` steps of gradient descent on the head's loss of all
+    these, with the other proposals of the support as background. Raises ValueError for a class without a box.
     """
     check_support(support)
     snapshot = copy.deepcopy(detector).eval()
-    support = support.to(snapshot.device)
-    embeddings, labels = support_embeddings(snapshot, support)
-    k = snapshot.config.support_representatives
-    representatives = torch.stack([k_means(embeddings[labels == label], k, seed=0)[0] for label in range(support.n_way)])
-    return BoxPredictor(snapshot, representatives, support.class_names)
+    embeddings, labels = support_embeddings(snapshot, support.to(snapshot.device))
+    config, gradient = snapshot.config, _Gradient(snapshot)
+
+    def report(step: int, loss: Tensor, parameters: Parameters) -> None:
+        if on_step is not None:
+            on_step(step, loss.item(), BoxPredictor(snapshot, parameters["representatives"], support.class_names))
+
+    k = config.support_representatives
+    means = {"representatives": torch.stack([_means(embeddings[labels == label], k) for label in range(support.n_way)])}
+    tuned = fine_tune(gradient, means, [(embeddings, labels)] * config.inner_steps, SGD(config.inner_lr, {}), report)
+    if on_step is not None:
+        report(config.inner_steps, gradient(tuned, embeddings, labels)[1], tuned)
+    return BoxPredictor(snapshot, tuned["representatives"], support.class_names)
+
+
+def _means(embeddings: Tensor, k: int) -> Tensor:
+    """Return `k` means (k, d); where there are fewer different embeddings, the first again, which changes no nearest one."""
+    means, _ = k_means(embeddings, k, seed=0)
+    return torch.where(means.isinf(), means[:1], means)
+
+
+@dataclass(frozen=True)
+class _Gradient:
+    """The gradient of the head's loss of embeddings (n, d) with labels (n,), -1: background, by the representatives."""
+
+    detector: Detector
+
+    def __call__(self, parameters: Parameters, embeddings: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
+        with torch.enable_grad():
+            representatives = parameters["representatives"].detach().requires_grad_()
+            closeness, is_thing = self.detector.head.closeness(embeddings, representatives), labels >= 0
+            loss = class_loss(closeness[is_thing], labels[is_thing], self.detector.config) + background_loss(closeness, labels)
+            (gradient,) = torch.autograd.grad(loss, representatives)
+        return {"representatives": gradient}, loss.detach()
 
 
 @torch.no_grad()
 def support_embeddings(detector: Detector, support: BoxedImages) -> tuple[Tensor, Tensor]:
-    """Return the embeddings (n, d) of the support boxes and of the proposals that are nearly one of them, and their labels (n,)."""
+    """Return the embeddings (n, d) of the support boxes and of the proposals in their pictures, and their labels (n,), -1: background."""
     embeddings, labels = [], []
     for start in range(0, len(support), PICTURES_TOGETHER):
         part = slice(start, start + PICTURES_TOGETHER)
         images, true, classes = to_float(support.images[part]), support.boxes[part], support.labels[part]
         maps = detector.pyramid(images)
         chosen = [
-            nearly(proposals.boxes, *of_picture, detector.config.support_overlap)
+            labelled(proposals.boxes, *of_picture, detector.config.support_overlap)
             for *of_picture, proposals in zip(true, classes, detector.propose(images, maps), strict=True)
         ]
         embeddings.append(detector.look(maps, [boxes for boxes, _ in chosen])[0])
@@ -96,10 +132,15 @@ def support_embeddings(detector: Detector, support: BoxedImages) -> tuple[Tensor
     return torch.cat(embeddings), torch.cat(labels)
 
 
-def nearly(proposals: Tensor, boxes: Tensor, labels: Tensor, overlap: float) -> tuple[Tensor, Tensor]:
-    """Return the support boxes of a picture and the proposals that overlap one by more than `overlap`, and the class of each."""
-    if not len(boxes) or not len(proposals):
-        return boxes, labels
+def labelled(proposals: Tensor, boxes: Tensor, labels: Tensor, overlap: float) -> tuple[Tensor, Tensor]:
+    """Return the support boxes of a picture and its proposals, and the class of each.
+
+    A proposal that overlaps a box by more than `overlap` is of its class, one that overlaps all by less than `NOTHING` is background (-1);
+    the others are left out.
+    """
+    if not len(boxes):
+        return proposals, labels.new_full((len(proposals),), -1)
     best, which = iou(proposals, boxes).max(1)
-    is_near = best > overlap
-    return torch.cat([boxes, proposals[is_near]]), torch.cat([labels, labels[which[is_near]]])
+    is_near, is_other = best > overlap, best < min(NOTHING, overlap)
+    of_others = labels.new_full((int(is_other.sum()),), -1)
+    return torch.cat([boxes, proposals[is_near], proposals[is_other]]), torch.cat([labels, labels[which[is_near]], of_others])

@@ -119,10 +119,10 @@ def _place(thing: Tensor, boxes: Tensor, size: int, generator: torch.Generator) 
 
 
 def _paint(picture: Tensor, thing: Tensor, box: Tensor, generator: torch.Generator) -> None:
-    """Lay a thing's body and its ink on the picture, in two colours that differ."""
+    """Lay a thing's body and its ink on the picture, the ink dark where the ground is light and light where it is dark."""
     left, top, right, bottom = box.int().tolist()
-    ink, body = torch.rand(2, 3, 1, 1, generator=generator)
-    ink, body = (0.4 * ink, 0.5 + 0.5 * body) if torch.rand((), generator=generator) < 0.7 else (0.6 + 0.4 * ink, 0.5 * body)
     part = picture[:, top:bottom, left:right]
+    ink, body = torch.rand(2, 3, 1, 1, generator=generator)
+    ink, body = (0.35 * ink, 0.4 + 0.6 * body) if part.mean() > 0.5 else (0.65 + 0.35 * ink, 0.6 * body)
     part.lerp_(body.expand_as(part), 0.85 * thing[1:2].expand_as(part))
     part.lerp_(ink.expand_as(part), thing[0:1].expand_as(part))

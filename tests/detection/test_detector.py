@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from painted import batch_of, painted_boxes
 from synthetic import NETWORK, same_state
 
+from fewshot_kit.data.cancelling import Cancelled
 from fewshot_kit.detection import few_shot
 from fewshot_kit.detection.annotated import BoxedImages
 from fewshot_kit.detection.boxes import iou
 from fewshot_kit.detection.configs import DetectorConfig
 from fewshot_kit.detection.detector import NOTHING, THING, Detector, draw_boxes
-from fewshot_kit.detection.few_shot import adapt, nearly, support_embeddings
+from fewshot_kit.detection.few_shot import adapt, labelled, support_embeddings
 from fewshot_kit.detection.proposals import Proposals
 from fewshot_kit.detection.pyramid import STRIDES, Pyramid
 from fewshot_kit.detection.repmet_head import RepMetHead, background, background_loss, class_loss, posteriors
@@ -193,11 +194,41 @@ def test_a_class_is_the_mean_of_what_overlaps_its_boxes(monkeypatch):
 
 def test_which_proposals_count_by_hand():
     boxes, labels = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]]), torch.tensor([3, 1])
-    proposals = torch.tensor([[0.0, 0, 10, 8], [0, 0, 10, 7], [20, 20, 30, 29], [50, 50, 60, 60]])
-    found, of_boxes = nearly(proposals, boxes, labels, 0.7)
-    assert found.tolist() == [*boxes.tolist(), proposals[0].tolist(), proposals[2].tolist()] and of_boxes.tolist() == [3, 1, 3, 1]
-    assert nearly(proposals[:0], boxes, labels, 0.7)[1].tolist() == [3, 1]
-    assert len(nearly(proposals, boxes[:0], labels[:0], 0.7)[0]) == 0
+    proposals = torch.tensor([[0.0, 0, 10, 8], [0, 0, 10, 7], [20, 20, 30, 29], [50, 50, 60, 60], [0, 0, 10, 3]])
+    found, of_boxes = labelled(proposals, boxes, labels, 0.7)
+    assert found.tolist() == [*boxes.tolist(), *proposals[[0, 2, 3, 4]].tolist()] and of_boxes.tolist() == [3, 1, 3, 1, -1, -1]
+    assert labelled(proposals[:0], boxes, labels, 0.7)[1].tolist() == [3, 1]
+    assert labelled(proposals, boxes[:0], labels[:0], 0.7)[1].tolist() == [-1] * 5
+
+
+def test_fine_tuning_is_gradient_descent_on_the_heads_loss():
+    detector, (support, queries) = tiny(inner_steps=4, inner_lr=1e-3), support_and_queries()
+    told = []
+    tuned = adapt(detector, support, on_step=lambda *step: told.append(step))
+    assert [step for step, _, _ in told] == [0, 1, 2, 3, 4]
+    losses = [loss for _, loss, _ in told]
+    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
+    embeddings, labels = support_embeddings(detector, support)
+    assert (labels == -1).any()
+    r = adapt(tiny(), support).representatives
+    torch.testing.assert_close(told[0][2].representatives, r)
+    for _ in range(4):
+        r = r.detach().requires_grad_()
+        closeness, is_thing = detector.head.closeness(embeddings, r), labels >= 0
+        loss = class_loss(closeness[is_thing], labels[is_thing], detector.config) + background_loss(closeness, labels)
+        r = r - 1e-3 * torch.autograd.grad(loss, r)[0]
+    torch.testing.assert_close(tuned.representatives, r.detach())
+    torch.testing.assert_close(told[-1][2].representatives, tuned.representatives)
+    assert len(tuned.detect(queries)) == len(queries)
+
+
+def test_fine_tuning_can_be_stopped():
+    def stop(step, *_):
+        if step == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        adapt(tiny(inner_steps=5), support_and_queries()[0], on_step=stop)
 
 
 def test_permuting_the_classes_permutes_what_is_found():
@@ -244,14 +275,18 @@ def test_what_is_found_is_in_the_picture_certain_enough_and_thinned():
 
 def test_several_representatives_and_too_few_boxes_for_them():
     dataset = painted_boxes(2, 6)
-    detector = tiny(support_representatives=2, support_overlap=1.0)
+    several = {"support_overlap": 1.0, "score_threshold": 1e-3}
+    detector = tiny(support_representatives=2, **several)
     predictor = adapt(detector, batch_of(dataset))
-    assert predictor.representatives.shape == (2, 2, 8) and predictor.representatives.isfinite().all()
-    embeddings, labels = support_embeddings(detector, batch_of(dataset))
-    assert len(embeddings) == 12 and labels.tolist() == [0] * 6 + [1] * 6
-    few = adapt(detector, dataset.take(torch.tensor([0, 6])))
-    assert few.representatives[:, 1].isinf().all()
-    assert all(found.probabilities.isfinite().all() for found in few.detect(dataset.images))
+    assert predictor.representatives.shape == (2, 2, 8)
+    assert (predictor.representatives[:, 0] - predictor.representatives[:, 1]).abs().amax(1).min() > 1e-3
+    few = dataset.take(torch.tensor([0, 6]))  # one box a class
+    one, two = (adapt(tiny(support_representatives=k, **several), few).detect(dataset.images) for k in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        assert len(a) and a.labels.tolist() == b.labels.tolist()
+        torch.testing.assert_close(a.probabilities, b.probabilities)
+    tuned = adapt(tiny(support_representatives=2, inner_steps=2, **several), few)
+    assert tuned.representatives.isfinite().all()
 
 
 def test_a_class_without_a_box_is_told():
@@ -274,6 +309,8 @@ def test_a_class_without_a_box_is_told():
         ({"sigma": 0}, "sigma must be"),
         ({"n_representatives": 0}, "n_representatives must be at least 1"),
         ({"size": 20_000}, "size must be at most 1024"),
+        ({"inner_lr": 0}, "inner_lr"),
+        ({"inner_steps": -1}, "inner_steps"),
         ({"train_boxes": 1}, "train_boxes must be at least 2"),
         ({"channels": 12}, "channels must be a multiple of 8"),
     ],

@@ -27,7 +27,7 @@ def test_kinds_are_split_and_there_are_enough():
 
 
 def test_a_seed_repeats_the_scenes():
-    first, again, other = few(n=5), few(n=5), few(n=5, seed=9)
+    first, again, other = few(n=20), few(n=20), few(n=20, seed=9)
     assert torch.equal(first.images, again.images) and torch.equal(torch.cat(first.boxes), torch.cat(again.boxes))
     assert not torch.equal(first.images, other.images)
 

@@ -1,6 +1,7 @@
 """A person's own pictures with boxes: three formats read to the same, and every slip told by file and box."""
 
 import json
+import random
 import shutil
 import time
 import zipfile
@@ -348,6 +349,29 @@ def test_names_are_read_from_yaml(text):
 def test_other_yaml_is_told(text, message):
     with pytest.raises(ValueError, match=message):
         yaml_names(text, "data.yaml")
+
+
+@pytest.mark.parametrize(
+    "write, file",
+    [(write_voc, "Annotations/one.xml"), (write_coco, "annotations.json"), (write_yolo, "labels/one.txt"), (write_yolo, "classes.txt")],
+)
+def test_what_is_damaged_at_random_is_read_or_told(tmp_path, write, file):
+    """Bytes changed, cut out and doubled, and numbers put for one another: success or one clear error, never another exception."""
+    path, chance = write(tmp_path / "own") / file, random.Random(0)
+    sound = path.read_bytes()
+    words = [b"0", b"-1", b"1e9", b"null", b"[]", b"{}", b'""', b"true", b"&lt;", b"\xff", b"\x00", b"9" * 20]
+    n_told = 0
+    for _ in range(80):
+        content, at = bytearray(sound), chance.randrange(len(sound))
+        length = chance.choice((0, 1, 1, 5, 30))
+        content[at : at + length] = chance.choice([*words, bytes([chance.randrange(256)]), content[at : at + 40] * 2])
+        path.write_bytes(content)
+        try:
+            load(tmp_path / "own", 32)
+        except ValueError as error:
+            assert len(str(error)) < 1000
+            n_told += 1
+    assert n_told > 5
 
 
 def test_the_limits_are_those_named():

@@ -36,6 +36,10 @@ def test_losses_are_zero_for_perfect_answers_and_rise_from_there():
     logits, found = perfect(points, BOXES)
     objectness, edges = proposal_losses(logits[None], found[None], [BOXES], points)
     assert objectness.item() == pytest.approx(0, abs=1e-6) and edges.item() == pytest.approx(0, abs=1e-5)
+    far = heat_of(BOXES, points).amax(0) < LEAST_HEAT  # where edges are not learned
+    assert proposal_losses(logits[None], found.masked_fill(far[:, None], 1.0)[None], [BOXES], points)[1].item() == pytest.approx(
+        0, abs=1e-5
+    )
     worse, moved = proposal_losses(logits[None] * 0, found[None] + 4, [BOXES], points)
     assert worse > 1 and moved > 0.1
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from fewshot_kit.detection.configs import DetectorConfig
 from fewshot_kit.detection.pyramid import STRIDES
-from fewshot_kit.learners.metric import squared_distances
+from fewshot_kit.learners.embedding import squared_distances
 from fewshot_kit.learners.repmet import LOSSES
 
 NEAREST = -1e-6  # of a logarithm of a probability: 1 - p is never 0

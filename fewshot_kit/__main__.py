@@ -18,8 +18,9 @@ from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConf
 from fewshot_kit.learners.settings import parse_settings, parse_settings_of
 from fewshot_kit.results import describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
-from fewshot_kit.training.config import PRETRAINING, MeasureConfig, TrainConfig
+from fewshot_kit.training.config import MeasureConfig, TrainConfig, usual_training
 from fewshot_kit.training.network_flag import take_network
+from fewshot_kit.training.progress import Bar
 from fewshot_kit.training.run_folder import usual_folder
 from fewshot_kit.training.schema import shortened
 
@@ -109,31 +110,6 @@ def tell_the_end(run, finished: bool) -> None:
         print(f"stopped at step {run.step}; the same command with --resume goes on")
 
 
-class Bar:
-    """A bar on a terminal that comes when there is something to count, and goes when it is full."""
-
-    def __init__(self, what: str, total: int, quiet: bool = False):
-        self._what, self._total, self._quiet, self._bar = what, total, quiet, None
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *error) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def show(self, done: int, *_) -> None:
-        """Show how many are done."""
-        from tqdm import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(total=self._total, desc=self._what, unit="episode", leave=False, disable=self._quiet or None)
-        self._bar.update(done - self._bar.n)
-        if done >= self._total:
-            self.__exit__()
-
-
 def evaluate_command(
     checkpoint: str,
     dataset: str = "omniglot",
@@ -175,25 +151,27 @@ def evaluate_command(
     given = parse_settings(settings)
     MeasureConfig(n_way, n_shot, n_query, episodes, seed, device)  # which checks them
     say("loading PyTorch …")
-    from fewshot_kit.data.datasets import load_dataset
-    from fewshot_kit.data.episodes import EpisodeSampler
     from fewshot_kit.data.files import write_text
-    from fewshot_kit.evaluate import evaluate
-    from fewshot_kit.learners.build import on_network_of
     from fewshot_kit.networks.devices import pick_device, use_one_thread
+    from fewshot_kit.training.build import on_network_of
     from fewshot_kit.training.checkpoints import load_checkpoint
     from fewshot_kit.training.commands import evaluation_command
     from fewshot_kit.training.export import record_result
+    from fewshot_kit.training.tasks import kind_of
 
     use_one_thread()
     loaded = load_checkpoint(checkpoint, device=pick_device(device))
     measured = on_network_of(loaded.learner_for(n_way, n_shot), learner, size).with_settings(**given)
     say_what_does_not_fit(dataset, measured.preprocessing)
     say(f"loading {dataset} {split} …")
-    sampler = EpisodeSampler(load_dataset(dataset, split, preprocessing=measured.preprocessing), n_way, n_shot, n_query, within_group)
+    kind = kind_of(measured.config)
+    sampler = kind.sampler(
+        kind.load(dataset, split, measured.preprocessing), n_way, n_shot, n_query, **kind.flags(within_group=within_group)
+    )
     say(f"measuring {episodes} episodes …")
     with Bar("measuring", episodes) as bar:
-        result = evaluate(measured, sampler, n_episodes=episodes, seed=seed, transductive=transductive, on_progress=bar.show)
+        protocol = {"n_episodes": episodes, "seed": seed, **kind.flags(transductive=transductive)}
+        result = kind.evaluate(measured, sampler, **protocol, on_progress=bar.show)
     result = replace(result, checkpoint=loaded.name, learner=learner, size=size)
     try:
         if json not in (None, "-"):
@@ -243,11 +221,11 @@ def run_command(arguments: list[str]) -> int:
     export_command.__annotations__ |= {"run": Positional[Path]}
     commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
-        training, words = TrainConfig(), arguments[:2]
+        training, words = usual_training(arguments[1]), arguments[:2]
         learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]](), training.source.dataset)
         command = train_command(learner, training)
     elif arguments[:1] == ["pretrain"]:
-        training, words = PRETRAINING, arguments[:1]
+        training, words = usual_training("nearest_mean", pretrain=True), arguments[:1]
         learner, rest = take_network(arguments[1:], NearestMeanConfig(), training.source.dataset)
         command = train_command(learner, training)
     elif arguments and arguments[0] in commands:

@@ -37,7 +37,8 @@ class Interval:
 class Evaluation:
     """Named metrics over episodes, and the protocol they were measured under.
 
-    Of classification the metrics are the queries' accuracy (a fraction), which is the primary one, and their cross entropy (`loss`, nats).
+    Of classification the metrics are the queries' accuracy (a fraction), which is the primary one, and their cross entropy (`loss`, nats);
+    of detection they are mean average precisions (fractions): see `fewshot_kit.detection.evaluate_detection`.
     """
 
     metrics: Mapping[str, Interval]
@@ -97,12 +98,21 @@ def metrics_of(result: Mapping) -> dict[str, Interval]:
     }
 
 
+METRICS = {  # as a person reads them
+    "accuracy": "{percent}",
+    "loss": "cross entropy {value}",
+    "map50": "mAP50 {percent} strict",
+    "map": "mAP50-95 {percent} strict",
+    "map50_lenient": "mAP50 {percent} lenient",
+    "map_lenient": "mAP50-95 {percent} lenient",
+}
+
+
 def describe_metrics(result: Mapping) -> str:
     """Write "97.1 ± 0.4 %, cross entropy 0.098 ± 0.018": the primary metric first."""
-    metrics = metrics_of(result)
-    primary = metrics.pop(result.get("primary", "accuracy")).percent()
-    others = (f"{'cross entropy' if name == 'loss' else name} {value}" for name, value in metrics.items())
-    return ", ".join([primary, *others])
+    metrics, primary = metrics_of(result), result.get("primary", "accuracy")
+    metrics = {primary: metrics[primary], **metrics}
+    return ", ".join(METRICS.get(name, f"{name} {{value}}").format(percent=m.percent(), value=m) for name, m in metrics.items())
 
 
 def describe_result(result: Mapping) -> str:

@@ -40,7 +40,6 @@ from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.images import preprocess, read_image
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.task_source import TaskSource
-from fewshot_kit.learners.build import make_learner
 from fewshot_kit.learners.configs import CONFIGS, MagnetConfig, RepMetConfig, ReptileConfig
 from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.configs import Conv4Config
@@ -49,6 +48,7 @@ from fewshot_kit.plots.runs import curves_figure
 from fewshot_kit.results import Evaluation, Interval, describe_result
 from fewshot_kit.training import checkpoint_folder
 from fewshot_kit.training import train as train_module
+from fewshot_kit.training.build import make_learner
 from fewshot_kit.training.checkpoint_folder import read_config
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint, sha256
 from fewshot_kit.training.config import TrainConfig

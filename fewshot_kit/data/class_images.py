@@ -8,6 +8,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from fewshot_kit.data.images import channel_statistics
 from fewshot_kit.data.preprocessing import Preprocessing
 
 ROTATIONS = ("rot000", "rot090", "rot180", "rot270")  # counter-clockwise
@@ -71,11 +72,7 @@ class ClassImages:
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Return the mean and the standard deviation of each channel, of values in 0..1."""
-        total = torch.zeros(2, self.preprocessing.channels, dtype=torch.float64)
-        for images in self.images.split(1000):  # not all as floats at once
-            values = images.double() / 255
-            total += torch.stack([values.mean((0, 2, 3)), values.square().mean((0, 2, 3))]) * (len(images) / len(self.images))
-        return total[0].tolist(), (total[1] - total[0].square()).clamp(min=1e-12).sqrt().tolist()
+        return channel_statistics(self.images)
 
     def select(self, class_ids: Sequence[int]) -> "ClassImages":
         """Keep these classes, in this order; the images are copied."""

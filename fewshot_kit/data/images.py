@@ -75,6 +75,15 @@ def to_float(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
+def channel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
+    """Return the mean and the standard deviation of each channel of uint8 pictures (n, channels, h, w), of values in 0..1."""
+    total = torch.zeros(2, images.shape[1], dtype=torch.float64)
+    for part in images.split(1000):  # not all as floats at once
+        values = part.double() / 255
+        total += torch.stack([values.mean((0, 2, 3)), values.square().mean((0, 2, 3))]) * (len(part) / len(images))
+    return total[0].tolist(), (total[1] - total[0].square()).clamp(min=1e-12).sqrt().tolist()
+
+
 def _name_of(source: Source) -> str:
     if isinstance(source, str | Path):
         return str(source)

@@ -14,10 +14,10 @@ from fewshot_kit.data.datasets import dataset_names, dataset_splits, has_photogr
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.learners.base import Learner
-from fewshot_kit.learners.build import make_learner
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
 from fewshot_kit.networks.devices import use_one_thread
 from fewshot_kit.results import Evaluation
+from fewshot_kit.training.build import make_learner
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.run_folder import write_result
 from fewshot_kit.training.runs import RunRecord, read_run

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fewshot_kit.data.images import to_float
+from fewshot_kit.data.images import channel_statistics, to_float
 from fewshot_kit.detection.boxes import check_boxes
 
 ATTEMPTS = 50  # to draw an episode where classes share pictures
@@ -70,6 +70,10 @@ class AnnotatedImages:
         for row, labels in zip(has_class, self.labels, strict=True):
             row[labels] = True
         return tuple(column.nonzero().flatten() for column in has_class.T)
+
+    def mean_and_std(self) -> tuple[list[float], list[float]]:
+        """Return the mean and the standard deviation of each channel, of values in 0..1."""
+        return channel_statistics(self.images)
 
     def take(self, pictures: Tensor) -> BoxedImages:
         """Return these pictures (n,) in 0..1 with all their boxes."""

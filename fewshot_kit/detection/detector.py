@@ -1,48 +1,87 @@
-"""The detector: a backbone with a pyramid, proposals, and RepMet's head on each of them (Karlinsky et al. 2019)."""
+"""The detector: a network with a pyramid, proposals, and a head that embeds each of them (Karlinsky et al. 2019)."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewshot_kit.data.images import to_float
-from fewshot_kit.detection.annotated import BoxedImages
-from fewshot_kit.detection.boxes import clipped, encode, iou
-from fewshot_kit.detection.configs import DetectorConfig
+from fewshot_kit.detection.annotated import AnnotatedImages, BoxedImages, DetectionSampler, DrawnDetection, check_support
+from fewshot_kit.detection.box_head import BoxHead
+from fewshot_kit.detection.boxes import clipped, decode, encode
+from fewshot_kit.detection.found import Detections, Seen, support_embeddings, thinned
 from fewshot_kit.detection.proposals import ProposalHead, Proposals, cell_middles, proposal_losses, propose
-from fewshot_kit.detection.pyramid import STRIDES, Pyramid
-from fewshot_kit.detection.repmet_head import RepMetHead, background_loss, class_loss
 from fewshot_kit.detection.roi_align import roi_align
+from fewshot_kit.detection.training_boxes import draw_boxes
+from fewshot_kit.learners.base import TrainableLearner
+from fewshot_kit.learners.detector_configs import DetectorConfig
+from fewshot_kit.learners.settings import Setting, epochs, learning_rate
+from fewshot_kit.networks.build import from_config
+from fewshot_kit.networks.devices import map_in_threads
+from fewshot_kit.networks.pyramid import STRIDES
 
-THING, NOTHING = 0.5, 0.4  # a box that overlaps a thing by at least, or all things by less: what lies between teaches nothing
-SHAKEN = 3  # boxes made of each true one by moving its edges, so that the head sees things before there are proposals of them
-SHAKE = 0.12  # the standard deviation of an edge, of the box's sides
+PICTURES_TOGETHER = 8  # looked at at a time, by one thread
+
+OnPlacing = Callable[[int, Tensor, Tensor], None]  # (step, support loss, centres)
 
 
-class Detector(nn.Module):
-    """Find things of classes that are told by representatives. It is trained on plain batches of all training classes, not on episodes.
+@dataclass(frozen=True)
+class BoxPredictor:
+    """A detector that was told its classes."""
 
-    What only training needs, the representatives (n_classes, K, d) of the training classes, is a parameter whose name says so.
+    detector: "Detector"  # a snapshot
+    centres: Tensor  # what stands for the classes: see Detector.place
+    class_names: tuple[str, ...]
+
+    def detect(self, images: Tensor) -> list[Detections]:
+        """Find things of the classes in pictures (n, 3, h, w), uint8 or floats in 0..1; each picture by itself."""
+        return self.find(self.detector.see(images))
+
+    def find(self, seen: Sequence[Seen]) -> list[Detections]:
+        """Find them in pictures that were looked at already."""
+        return [self.detector.find(picture, self.centres) for picture in seen]
+
+
+# (step, loss of the support, predictor) after `step` updates: 0 is before any. Raise `Cancelled` in it to stop.
+OnStep = Callable[[int, float, BoxPredictor], None]
+
+
+class Detector(TrainableLearner):
+    """Find things of classes that are told by boxes around a few of them; a subclass says what stands for a class, and how it scores.
+
+    It is trained on plain batches of all training classes, not on episodes, as in the paper (Karlinsky et al. 2019).
     """
+
+    config: DetectorConfig
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
         self.config = config
-        self.preprocessing = config.preprocessing
-        self.pyramid = Pyramid(config)
-        self.proposals = ProposalHead(config.channels, STRIDES[0])
-        self.head = RepMetHead(config)
-        self.training_representatives: nn.Parameter | None = None
+        self.network = from_config(config.network)
+        self.preprocessing = self.network.preprocessing
+        self.proposals = ProposalHead(config.network.map_channels, STRIDES[0])
+        self.head = BoxHead(config)
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
+    # --- what a subclass says ---
 
-    def begin_training(self, n_classes: int, generator: torch.Generator) -> None:
-        """Place the representatives of the training classes at random on the sphere of the embeddings."""
-        shape = (n_classes, self.config.n_representatives, self.config.n_features)
-        self.training_representatives = nn.Parameter(F.normalize(torch.randn(shape, generator=generator), dim=-1).to(self.device))
+    @abstractmethod
+    def class_losses(self, embeddings: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        """Return the parts of the loss of telling classes, of embeddings (n, d) with labels (n,) of training classes, -1: background."""
+
+    @abstractmethod
+    def place(self, embeddings: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
+        """Return what stands for the classes, from embeddings (n, d) of a support with labels (n,), -1: background."""
+
+    @abstractmethod
+    def probabilities(self, embeddings: Tensor, centres: Tensor) -> Tensor:
+        """Return the probability (n, n_way) that boxes with these embeddings (n, d) show a thing of each class."""
+
+    # --- looking ---
 
     def propose(self, images: Tensor, maps: Sequence[Tensor]) -> list[Proposals]:
         """Return the proposals of each picture (n, 3, h, w), whose maps these are."""
@@ -55,59 +94,117 @@ class Detector(nn.Module):
         pooled = [roi_align(features, boxes, stride, side) for features, stride in zip(maps, STRIDES, strict=True)]
         return self.head(torch.cat(pooled, dim=1))
 
+    @torch.no_grad()
+    def see(self, images: Tensor, boxes: Sequence[Tensor] | None = None) -> list[Seen]:
+        """Look at pictures (n, 3, h, w), uint8 or floats in 0..1, and at boxes marked in them; of a `snapshot`, threads share the work."""
+        boxes = boxes or [torch.empty(0, 4)] * len(images)
+        starts = range(0, len(images), PICTURES_TOGETHER)
+        parts = [(images[start : start + PICTURES_TOGETHER], boxes[start : start + PICTURES_TOGETHER]) for start in starts]
+        look = torch.no_grad()(lambda part: self._see(*part))
+        return [seen for of_part in (map_in_threads(look, parts) if self.device.type == "cpu" else map(look, parts)) for seen in of_part]
+
+    def _see(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Seen]:
+        images = to_float(images).to(self.device)
+        maps = self.network(images)
+        proposals = self.propose(images, maps)
+        marked = [of_picture.to(images) for of_picture in boxes]
+        embeddings, offsets = self.look(maps, [torch.cat([p.boxes, m]) for p, m in zip(proposals, marked, strict=True)])
+        counts = [n for p, m in zip(proposals, marked, strict=True) for n in (len(p.boxes), len(m))]
+        embeddings, offsets = embeddings.split(counts), offsets.split(counts)
+        return [
+            Seen(p.boxes, p.objectness, clipped(decode(offsets[2 * i], p.boxes), *images.shape[-2:]), *embeddings[2 * i : 2 * i + 2])
+            for i, p in enumerate(proposals)
+        ]
+
+    def find(self, seen: Seen, centres: Tensor) -> Detections:
+        """Find things of the classes in a picture: a box's score is its class's probability and its objectness, multiplied by weight."""
+        weight = self.config.objectness_weight
+        scores = self.probabilities(seen.embeddings, centres) ** (1 - weight) * seen.objectness[:, None] ** weight
+        return thinned(seen.boxes, scores, self.config)
+
+    # --- few-shot ---
+
+    def snapshot(self) -> Self:
+        """Return a copy to predict with: later training does not change it, and threads may share it."""
+        return copy.deepcopy(self).eval()
+
+    @torch.no_grad()
+    def adapt(self, support: BoxedImages, *, on_step: OnStep | None = None) -> BoxPredictor:
+        """Learn the classes that are marked in `support`, and return what finds them; the detector is unchanged after.
+
+        A class is told by the embeddings of its boxes, and of all proposals that overlap one of them by more than `support_overlap`; the
+        other proposals of the support are background. Raises ValueError for a class without a box.
+        """
+        check_support(support)
+        snapshot = self.snapshot()
+        support = support.to(self.device)
+        return snapshot.adapt_to_seen(snapshot.see(support.images, support.boxes), support, on_step=on_step)
+
+    @torch.no_grad()
+    def adapt_to_seen(self, seen: list[Seen], support: BoxedImages, *, on_step: OnStep | None = None) -> BoxPredictor:
+        """Learn the classes of a support that was looked at already; the predictor works by these very weights."""
+
+        def report(step: int, loss: Tensor, centres: Tensor) -> None:
+            if on_step is not None:
+                on_step(step, loss.item(), BoxPredictor(self, centres, support.class_names))
+
+        embeddings, labels = support_embeddings(seen, support.boxes, support.labels, self.config.support_overlap)
+        return BoxPredictor(self, self.place(embeddings, labels, support.n_way, report), support.class_names)
+
+    @torch.no_grad()
+    def detect_drawn(self, sampler: DetectionSampler, drawn: Sequence[DrawnDetection]) -> Iterator[tuple[BoxedImages, list[Detections]]]:
+        """Yield the queries of each episode and what is found in them; every picture is looked at once, in however many it appears."""
+        dataset, snapshot = sampler.dataset, self.snapshot()
+        used = torch.cat([torch.cat([episode.support.flatten(), episode.query.flatten()]) for episode in drawn]).unique()
+        seen = dict(zip(used.tolist(), snapshot.see(dataset.images[used], [dataset.boxes[i] for i in used.tolist()]), strict=True))
+        for episode in drawn:
+            support, query = (dataset.take_classes(part.flatten(), episode.class_ids) for part in (episode.support, episode.query))
+            marked = [_only(seen[i], dataset, i, episode.class_ids) for i in episode.support.flatten().tolist()]
+            predictor = snapshot.adapt_to_seen(marked, support.to(self.device))
+            yield query, predictor.find([seen[i] for i in episode.query.flatten().tolist()])
+
+    def settings(self) -> tuple[Setting, ...]:
+        config, of, name = self.config, self.source_of, "score_threshold"
+        threshold = Setting(name, "show from a probability of", config.score_threshold, 0.05, 1.0, source=of(name))
+        return learning_rate(config.inner_lr, of("inner_lr"), high=10.0), epochs(config.inner_steps, of("inner_steps")), threshold
+
+    # --- training ---
+
+    def begin_training(self, dataset: AnnotatedImages, generator: torch.Generator) -> None:
+        """Count the batches from here: what is drawn in a picture depends on that alone, which a run saves, so it can be resumed."""
+        self.register_buffer("training_n_seen", torch.zeros((), dtype=torch.int64))
+
+    def training_batches(self, dataset: AnnotatedImages, generator: torch.Generator) -> list[BoxedImages]:
+        """Draw a batch of pictures."""
+        return [dataset.take(torch.randint(len(dataset), (self.config.train_images,), generator=generator))]
+
+    def loss(self, batch: BoxedImages) -> Tensor:
+        """Return the sum of the parts of the loss."""
+        self.train()
+        self.training_n_seen += 1
+        return sum(self.losses(batch.to(self.device), torch.Generator().manual_seed(int(self.training_n_seen))).values())
+
     def losses(self, batch: BoxedImages, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Return the parts of the loss of a batch; their sum is what training lowers. Labels are those of the training classes."""
-        if self.training_representatives is None:
-            raise ValueError("the detector has no representatives of the classes to train on; call begin_training first")
-        images, true, labels = to_float(batch.images), batch.boxes, batch.labels
-        maps = self.pyramid(images)
+        """Return the parts of the loss of a batch; labels are those of the training classes."""
+        images, true, labels, config = to_float(batch.images), batch.boxes, batch.labels, self.config
+        maps = self.network(images)
         logits, found = self.proposals(maps[0])
         points = cell_middles(*maps[0].shape[-2:], STRIDES[0]).to(images)
         objectness, edges = proposal_losses(logits, found, true, points)
-        proposed = propose(logits, found, *images.shape[-2:], self.config.n_proposals, self.config.proposal_overlap)
+        proposed = propose(logits, found, *images.shape[-2:], config.n_proposals, config.proposal_overlap)
         drawn = [
-            draw_boxes(p.boxes, b, of_picture, images.shape[-2:], self.config.train_boxes, generator)
+            draw_boxes(p.boxes, b, of_picture, images.shape[-2:], config.train_boxes, generator)
             for p, b, of_picture in zip(proposed, true, labels, strict=True)
         ]
+        boxes, of_boxes, targets = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         embeddings, offsets = self.look(maps, [boxes for boxes, _, _ in drawn])
-        return {"objectness": objectness, "edges": edges, **self._head_losses(embeddings, offsets, drawn)}
-
-    def _head_losses(self, embeddings: Tensor, offsets: Tensor, drawn: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
-        boxes, labels, targets = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        is_thing = labels >= 0
-        closeness = self.head.closeness(embeddings, F.normalize(self.training_representatives, dim=-1))
-        if not is_thing.any():
-            return {"background": background_loss(closeness, labels)}
+        is_thing = of_boxes >= 0
         wanted = encode(targets[is_thing], boxes[is_thing])
-        return {
-            "classes": class_loss(closeness[is_thing], labels[is_thing], self.config),
-            "background": background_loss(closeness, labels),
-            "offsets": F.smooth_l1_loss(offsets[is_thing], wanted),
-        }
+        moved = {"offsets": F.smooth_l1_loss(offsets[is_thing], wanted)} if is_thing.any() else {}
+        return {"objectness": objectness, "edges": edges, **moved, **self.class_losses(embeddings, of_boxes)}
 
 
-def draw_boxes(
-    proposed: Tensor, true: Tensor, labels: Tensor, shape: Sequence[int], n: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw boxes (m, 4) of one picture for the head to learn from, at most `n`: of proposals, true boxes, and true boxes shaken a little.
-
-    Also returns the class of each (m,), -1 for the background, and the true box of each (m, 4). At most half are of things.
-    """
-    sides = (true[:, 2:] - true[:, :2]).repeat(SHAKEN, 2)
-    noise = torch.randn(len(sides), 4, generator=generator).to(true)
-    shaken = clipped(true.repeat(SHAKEN, 1) + SHAKE * sides * noise, *shape)
-    boxes = torch.cat([true, shaken[(shaken[:, 2:] - shaken[:, :2] > 1).all(1)], proposed.to(true)])
-    if not len(true):
-        chosen = _some(torch.arange(len(boxes)), n - n // 2, generator)
-        return boxes[chosen], torch.full((len(chosen),), -1, device=true.device), boxes[chosen]
-    best, nearest = iou(boxes, true).max(1)
-    things = _some((best >= THING).nonzero().flatten().cpu(), n // 2, generator)
-    others = _some((best < NOTHING).nonzero().flatten().cpu(), n - len(things), generator)
-    chosen = torch.cat([things, others])
-    found = labels[nearest[chosen]].clone()
-    found[len(things) :] = -1
-    return boxes[chosen], found, true[nearest[chosen]]
-
-
-def _some(indices: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    return indices[torch.randperm(len(indices), generator=generator)[:n]]
+def _only(seen: Seen, dataset: AnnotatedImages, picture: int, class_ids: Sequence[int]) -> Seen:
+    """Return what was seen in a picture, with the marked boxes of these classes alone, as `take_classes` has them."""
+    kept = torch.isin(dataset.labels[picture], torch.tensor(class_ids)).to(seen.marked.device)
+    return Seen(seen.proposals, seen.objectness, seen.boxes, seen.embeddings, seen.marked[kept])

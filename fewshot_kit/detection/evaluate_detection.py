@@ -17,30 +17,28 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from fewshot_kit.detection.annotated import BoxedImages, DetectionSampler
-from fewshot_kit.detection.few_shot import Detections
+from fewshot_kit.detection.detector import Detector
+from fewshot_kit.detection.found import Detections
 from fewshot_kit.results import Evaluation, Interval
 
 MOST_BOXES = 100  # of a picture, as in COCO's measure
 OVERLAPS = 10  # 0.5, 0.55 .. 0.95
 METRICS = ("map50", "map", "map50_lenient", "map_lenient")
 
-Detect = Callable[[Tensor], Sequence[Detections]]  # pictures (n, 3, h, w) -> what was found in each
-
 
 def evaluate_detection(
-    adapt: Callable[[BoxedImages], Detect],
+    detector: Detector,
     sampler: DetectionSampler,
     *,
     n_episodes: int = 500,
     seed: int = 0,
-    settings: dict[str, float] | None = None,
     on_progress: Callable[[int, Interval], None] | None = None,
 ) -> Evaluation:
     """Adapt to `n_episodes` fresh episodes and measure what is found in their queries.
 
     The metrics are `map50` (at an IoU of 0.5), the primary one, `map` (the mean over IoU 0.5 .. 0.95), and both again with the lenient
-    protocol; of each episode the mean over its classes. `settings` are those that `adapt` works by, for the record.
-    `on_progress(episodes done, map50 so far)` is called after each episode; raising in it ends the evaluation.
+    protocol; of each episode the mean over its classes. `on_progress(episodes done, map50 so far)` is called after each episode; raising in
+    it ends the evaluation.
     """
     if n_episodes < 1:
         raise ValueError(f"n_episodes must be at least 1, not {n_episodes}")
@@ -48,17 +46,16 @@ def evaluate_detection(
         raise ValueError("an evaluation needs queries: n_query must be at least 1")
     started, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
     measured: list[Tensor] = []
-    for drawn in [sampler.draw(generator) for _ in range(n_episodes)]:
-        episode = sampler.gather(drawn)
-        found = [_on_cpu(of_picture) for of_picture in adapt(episode.support)(episode.query.images)]
-        measured.append(torch.cat([_map(episode.query, found), _map(episode.query, only_in_own_pictures(episode.query, found))]))
+    for query, answers in detector.detect_drawn(sampler, [sampler.draw(generator) for _ in range(n_episodes)]):
+        found = [_on_cpu(of_picture) for of_picture in answers]
+        measured.append(torch.cat([_map(query, found), _map(query, only_in_own_pictures(query, found))]))
         if on_progress is not None:
             on_progress(len(measured), Interval.of(torch.stack(measured)[:, 0]))
     metrics = {name: Interval.of(values) for name, values in zip(METRICS, torch.stack(measured).T, strict=True)}
     return Evaluation(
         metrics=metrics, primary="map50", n_episodes=n_episodes, n_way=sampler.n_way, n_shot=sampler.n_shot, n_query=sampler.n_query,
-        seed=seed, transductive=False, dataset=sampler.dataset.name, split=sampler.dataset.split, settings=dict(settings or {}),
-        seconds=time.perf_counter() - started,
+        seed=seed, transductive=False, dataset=sampler.dataset.name, split=sampler.dataset.split,
+        settings={setting.name: setting.value for setting in detector.settings()}, seconds=time.perf_counter() - started,
     )  # fmt: skip
 
 

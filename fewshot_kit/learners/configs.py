@@ -1,28 +1,14 @@
 """The hyper-parameters of every learner, as they stand in config.json and as flags of the command line; no torch is needed to read them."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from fewshot_kit.learners.checks import MOST_TOGETHER, check_at_least, check_at_most, check_inner_loop, check_numbers
-from fewshot_kit.networks.configs import Conv4Config, NetworkConfig, ResNet12Config, network_config
+from fewshot_kit.learners.base_config import LearnerConfig
+from fewshot_kit.learners.checks import MOST_TOGETHER, check_at_least, check_at_most, check_inner_loop
+from fewshot_kit.learners.detector_configs import RepMetDetectorConfig, SoftmaxDetectorConfig
+from fewshot_kit.networks.configs import NetworkConfig, ResNet12Config
 
 UPDATE_RULES = ("sgd", "adam")
-
-
-@dataclass(frozen=True)
-class LearnerConfig:
-    """What all learners have: a network."""
-
-    network: NetworkConfig = field(default_factory=Conv4Config)
-
-    def __post_init__(self):
-        check_numbers(self)
-        check_numbers(self.network)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Self:
-        """Make the configuration from what config.json holds."""
-        return cls(**{**values, "network": network_config(values["network"])})
 
 
 # --- learners that fine-tune by gradient steps ---
@@ -272,7 +258,7 @@ class LogisticConfig(NearestMeanConfig):
             raise ValueError(f"inverse_regularisation must be above 0, not {self.inverse_regularisation}")
 
 
-CONFIGS: dict[str, type[LearnerConfig]] = {
+CLASSIFIERS: dict[str, type[LearnerConfig]] = {
     "reptile": ReptileConfig,
     "maml": MAMLConfig,
     "meta_sgd": MetaSGDConfig,
@@ -285,6 +271,8 @@ CONFIGS: dict[str, type[LearnerConfig]] = {
     "meta_lstm": MetaLSTMConfig,
     "mtl": MTLConfig,
 }
+DETECTORS: dict[str, type[LearnerConfig]] = {"repmet_detector": RepMetDetectorConfig, "softmax_detector": SoftmaxDetectorConfig}
+CONFIGS = {**CLASSIFIERS, **DETECTORS}
 
 
 def config_name(config: LearnerConfig) -> str:

@@ -84,6 +84,40 @@ class ResNet12Config:
         return f"ResNet-12 of widths {' '.join(map(str, self.widths))}, {'batch' if self.norm == 'running' else self.norm} norm"
 
 
+@dataclass(frozen=True)
+class PyramidConfig:
+    """Shape of a `Pyramid`, which gives maps of three depths in place of features; narrow enough for a CPU."""
+
+    widths: tuple[int, ...] = (16, 24, 48, 96, 128)  # channels of the two convolutions that begin, and of the three blocks
+    map_channels: int = 64  # of every map
+    channels: int = 3
+    size: int = 224  # pictures are size x size pixels; the weights fit any size
+    mean: tuple[float, ...] = ()  # of the training pictures, a number a channel; none: values stay in 0..1
+    std: tuple[float, ...] = ()
+    kind: str = field(default="pyramid", init=False)
+
+    def __post_init__(self):
+        for name in ("widths", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
+        if len(self.widths) != 5 or any(type(w) is not int or w % 8 or not 8 <= w <= MAX_WIDTH for w in self.widths):
+            raise ValueError(f"widths of a pyramid must be five multiples of 8 from 8 to {MAX_WIDTH}, not {self.widths}")
+        if type(self.map_channels) is not int or self.map_channels % 8 or not 8 <= self.map_channels <= MAX_WIDTH:
+            raise ValueError(
+                f"map_channels must be a multiple of 8 (the groups of group norm) from 8 to {MAX_WIDTH}, not {self.map_channels!r}"
+            )
+        _ = self.preprocessing  # which checks the rest
+        if self.size < 32 or self.channels != 3:
+            raise ValueError(f"a pyramid takes pictures in colour from 32 pixels up, not size {self.size} and channels {self.channels}")
+        _check_room(self.widths[0] * self.size**2 // 4, f"widths {self.widths} at size {self.size} need")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.size, self.channels, self.mean, self.std)
+
+    def __str__(self) -> str:
+        return f"residual network with a feature pyramid, widths {' '.join(map(str, self.widths))}"
+
+
 def _check_room(n_values: int, what: str) -> None:
     """Raise ValueError where one picture behind the first convolution would need too much memory."""
     if n_values > MAX_VALUES:
@@ -92,8 +126,8 @@ def _check_room(n_values: int, what: str) -> None:
         )
 
 
-NetworkConfig = Conv4Config | ResNet12Config
-KINDS: dict[str, type[NetworkConfig]] = {"conv4": Conv4Config, "resnet12": ResNet12Config}
+NetworkConfig = Conv4Config | ResNet12Config | PyramidConfig
+KINDS: dict[str, type[NetworkConfig]] = {"conv4": Conv4Config, "resnet12": ResNet12Config, "pyramid": PyramidConfig}
 
 
 def network_config(values: dict) -> NetworkConfig:
@@ -105,7 +139,7 @@ def network_config(values: dict) -> NetworkConfig:
 
 
 def take_same_weights(one: NetworkConfig, other: NetworkConfig) -> bool:
-    """Say whether the weights of one network fit another: a ResNet-12 takes pictures of any size."""
-    if isinstance(one, ResNet12Config) and isinstance(other, ResNet12Config):
+    """Say whether the weights of one network fit another: a ResNet-12 and a pyramid take pictures of any size."""
+    if type(one) is type(other) and not isinstance(one, Conv4Config):
         one = replace(one, size=other.size)
     return one == other

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from fewshot_kit.data.datasets import dataset_names, rotates_in_training
 from fewshot_kit.learners.base import Learner
-from fewshot_kit.learners.build import build_learner
 from fewshot_kit.learners.settings import describe
 from fewshot_kit.results import Interval, describe_mode
+from fewshot_kit.training.build import build_learner
 from fewshot_kit.training.checkpoint_folder import CARD
 from fewshot_kit.training.markdown import code, code_block, escaped, safe_markdown
 
@@ -153,8 +153,7 @@ def _measured(results: list[dict]) -> list[str]:
     return [
         "## Measured",
         "",
-        "| data set | split | way, shot, queries a class | episodes | mode | accuracy | cross entropy |",
-        "|---|---|---|---|---|---|---|",
+        *_head(results),
         *(_result_row(result) for result in results),
         "",
         "Intervals are 95 %, 1.96 s/sqrt(n) over episodes. The commands, row by row:",
@@ -171,7 +170,18 @@ def _result_row(result: dict) -> str:
         f"{result['n_way']}, {result['n_shot']}, {result['n_query']}",
         result["n_episodes"],
         f"{describe_mode(result)}, seed {result['seed']}",
-        Interval(**result["accuracy"]).percent(),
-        Interval(**result["loss"]),
     ]
-    return f"| {' | '.join(map(escaped, cells))} |"
+    return f"| {' | '.join(map(escaped, [*cells, *_measures(result).values()]))} |"
+
+
+def _measures(result: dict) -> dict[str, object]:
+    """Return what the columns of the table say of a measurement, by their heads."""
+    if result.get("primary", "accuracy") == "accuracy":
+        return {"accuracy": Interval(**result["accuracy"]).percent(), "cross entropy": Interval(**result["loss"])}
+    columns = {"mAP50": "map50", "mAP50-95": "map", "mAP50, lenient": "map50_lenient", "mAP50-95, lenient": "map_lenient"}
+    return {head: Interval(**result[name]).percent() for head, name in columns.items()}
+
+
+def _head(results: list[dict]) -> list[str]:
+    heads = ["data set", "split", "way, shot, queries a class", "episodes", "mode", *_measures(results[0])] if results else []
+    return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"] if heads else ["Nothing yet."]

@@ -15,8 +15,8 @@ import torch
 from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.locks import locked
 from fewshot_kit.learners.base import Learner, TrainableLearner
-from fewshot_kit.learners.build import build_learner, learner_name
 from fewshot_kit.networks.configs import take_same_weights
+from fewshot_kit.training.build import build_learner, learner_name
 from fewshot_kit.training.cards import UNFIT, render_card, safe_card
 from fewshot_kit.training.checkpoint_folder import (
     CARD,

@@ -7,7 +7,7 @@ import shlex
 from fewshot_kit.learners.configs import CONFIGS
 from fewshot_kit.networks.configs import KINDS
 from fewshot_kit.results import Evaluation
-from fewshot_kit.training.config import PRETRAINING, TrainConfig
+from fewshot_kit.training.config import usual_training
 
 
 def evaluation_command(result: Evaluation, settings: dict[str, float]) -> str:
@@ -28,7 +28,7 @@ def training_command(settings: dict) -> str:
     if kind != default.network.kind:
         default = dataclasses.replace(default, network=KINDS[kind]())
         words += ["--network", kind]
-    training = PRETRAINING if words[0] == "pretrain" else TrainConfig()
+    training = usual_training(settings["learner"], pretrain=words[0] == "pretrain")
     flags = _flags(settings["hyper_parameters"], dataclasses.asdict(default)) + _flags(settings["training"], dataclasses.asdict(training))
     return " ".join(["python -m fewshot_kit", *words, *flags])
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.learners.checks import check_at_least, check_at_most, check_numbers
+from fewshot_kit.learners.configs import DETECTORS
 
 MOST_EPISODES = 1_000_000  # all are drawn before the first is measured
 MOST_THREADS = 1_024
@@ -76,6 +77,10 @@ def check_device(name: str) -> None:
 
 # How a network is pre-trained as a classifier of all training classes, unless flags say otherwise: SGD with Nesterov momentum, rate and
 # decay as MetaOptNet's (Lee et al. 2019, sec. 4.1); a first choice, not tuned, are length, cosine to zero and pictures of 48 cut to 42.
+# A detector's, a first choice.
+DETECTION = TrainConfig(
+    TaskSource("scenes"), val_query=10, outer_steps=5_000, meta_lr=0.001, last_lr=0.01, evaluate_every=500, evaluation_episodes=100
+)
 PRETRAINING = TrainConfig(
     TaskSource("mini_imagenet", picture_size=48),
     val_query=15,
@@ -87,3 +92,8 @@ PRETRAINING = TrainConfig(
     precision="bfloat16",
     evaluate_every=500,
 )
+
+
+def usual_training(learner: str, *, pretrain: bool = False) -> TrainConfig:
+    """Return how a learner is trained, by its name, unless flags say otherwise."""
+    return PRETRAINING if pretrain else DETECTION if learner in DETECTORS else TrainConfig()

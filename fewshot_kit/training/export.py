@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from fewshot_kit.learners.build import build_learner
 from fewshot_kit.results import Evaluation
+from fewshot_kit.training.build import build_learner
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, check_name, check_replaceable, read_config
 from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
 from fewshot_kit.training.commands import training_command

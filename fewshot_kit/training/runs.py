@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_kit.data.opening import open_regular
-from fewshot_kit.results import Interval
+from fewshot_kit.results import describe_metrics
 from fewshot_kit.training.checkpoint_folder import WEIGHTS
 from fewshot_kit.training.run_folder import CONFIG, LAST, LOG, RESULT
 from fewshot_kit.training.schema import MAX_BYTES, SchemaError, check_run, read_json
 
 MOST = 1e300  # of a number that is drawn
 RESULTS = "results"  # a folder of a run: what `evaluate --json` is told to write there is in the table of results
-_ROW = ("step", "train_loss", "val_accuracy", "val_loss")
-_TEXTS, _NUMBERS, _INTERVALS = ("dataset", "split"), ("n_way", "n_shot", "n_episodes"), ("accuracy", "loss")
-_RESULT = (*_INTERVALS, *_TEXTS, *_NUMBERS, "transductive")
+_TEXTS, _NUMBERS = ("dataset", "split"), ("n_way", "n_shot", "n_episodes")
+NO_VALUE = {"mean": None, "half_width": None}
 
 # What each learner means by its training loss: all are of training tasks, and none can be compared with the validation's.
 TRAINING_LOSSES = {
@@ -32,6 +31,8 @@ TRAINING_LOSSES = {
     "softmax": "cross entropy over all classes of training at once",
     "nearest_mean": "cross entropy over all classes of training at once, with smoothed labels",
     "logistic": "cross entropy over all classes of training at once, with smoothed labels",
+    "repmet_detector": "of proposals, of edges, and RepMet's loss over the classes of training and the background",
+    "softmax_detector": "of proposals, of edges, and the cross entropy over the classes of training and the background",
 }
 OWN_TASKS = "of its own training tasks"  # of a learner that is not in the list
 
@@ -67,16 +68,20 @@ class RunRecord:
         return self.dataset, way if isinstance(way, int) else None, shot if isinstance(shot, int) else None
 
     def best(self) -> dict | None:
-        """Return the line of the validation of the highest accuracy, None before the first."""
-        known = [row for row in self.rows if row["val_accuracy"]["mean"] is not None]
-        return max(known, key=lambda row: row["val_accuracy"]["mean"], default=None)
+        """Return the line of the best validation, by its primary metric, None before the first."""
+        known = [row for row in self.rows if score_of(row)["mean"] is not None]
+        return max(known, key=lambda row: score_of(row)["mean"], default=None)
 
     def curves(self) -> dict[str, np.ndarray]:
-        """Return the log by column, each (n_rows,): NaN where there is no value, as in the interval of a single episode."""
+        """Return the log by column, each (n_rows,): NaN where there is no value, as in the interval of a single episode.
+
+        Of a detector, `val_accuracy` is its mAP50, and there is no validation loss.
+        """
         columns = {name: [row[name] for row in self.rows] for name in ("step", "train_loss")}
-        for name in ("val_loss", "val_accuracy"):
-            columns[name] = [row[name]["mean"] for row in self.rows]
-            columns[f"{name}_half_width"] = [row[name]["half_width"] for row in self.rows]
+        of_validation = {"val_loss": [row.get("val_loss", NO_VALUE) for row in self.rows], "val_accuracy": [*map(score_of, self.rows)]}
+        for name, intervals in of_validation.items():
+            columns[name] = [interval["mean"] for interval in intervals]
+            columns[f"{name}_half_width"] = [interval["half_width"] for interval in intervals]
         return {name: np.array(values, dtype=float) for name, values in columns.items()}
 
 
@@ -165,7 +170,8 @@ def read_log(path: Path) -> list[dict]:
                 break
             raise ValueError(f"{path}, line {number} is not valid JSON ({error}); take the line away") from error
         if not _is_validation(rows[-1]):
-            raise ValueError(f"{path}, line {number} is no validation: it needs {', '.join(_ROW)}; take the line away")
+            needed = "step, train_loss, val_accuracy and val_loss, or what it names as primary in their place"
+            raise ValueError(f"{path}, line {number} is no validation: it needs {needed}; take the line away")
     return rows
 
 
@@ -180,15 +186,22 @@ def _lines(path: Path) -> list[str]:
         raise ValueError(f"{path} is no text ({error}); take it away") from error
 
 
+def score_of(row: dict) -> dict:
+    """Return the interval of a validation's primary metric: the accuracy, or what the line names."""
+    return row[f"val_{row.get('primary', 'accuracy')}"]
+
+
 def _is_validation(row: object) -> bool:
+    if not isinstance(row, dict):
+        return False
+    primary = row.get("primary", "accuracy")
+    intervals = {"val_accuracy", "val_loss"} if primary == "accuracy" else {f"val_{primary}"}
     return (
-        isinstance(row, dict)
-        and row.keys() >= set(_ROW)
+        row.keys() >= {"step", "train_loss", *intervals}
         and _is_number(row["step"])
         and 0 <= row["step"] < 1e15
         and (row["train_loss"] is None or _is_number(row["train_loss"]))
-        and _is_interval(row["val_accuracy"])
-        and _is_interval(row["val_loss"])
+        and all(_is_interval(row[name]) for name in intervals)
         and _is_number(row.get("seconds", 0))
         and 0 <= row.get("seconds", 0) < 1e12
         and isinstance(row.get("best", False), bool)
@@ -207,11 +220,13 @@ def _is_interval(value: object) -> bool:
 
 def _check_result(result: object, path: Path) -> dict:
     fields = result if isinstance(result, dict) else {}
-    missing = [name for name in _RESULT if name not in fields]
+    primary = fields.get("primary", "accuracy")
+    intervals = ("accuracy", "loss") if primary == "accuracy" else (str(primary),)
+    missing = [name for name in (*intervals, *_TEXTS, *_NUMBERS, "transductive") if name not in fields]
     if missing:
         raise ValueError(f"{path} is no measurement of `evaluate --json`: it lacks {', '.join(missing)}; take it away")
     wrong = [name for name in _TEXTS if not isinstance(fields[name], str)] + [name for name in _NUMBERS if not _is_number(fields[name])]
-    wrong += [name for name in _INTERVALS if not _is_interval(fields[name])]
+    wrong += [name for name in intervals if not _is_interval(fields[name])]
     wrong += [] if isinstance(fields.get("settings", {}), dict) else ["settings"]
     if wrong:
         raise ValueError(f"{path} is no measurement of `evaluate --json`: {', '.join(wrong)} cannot be read; take it away")
@@ -223,14 +238,18 @@ def describe_training_loss(learner: str | None = None) -> str:
     return f"{TRAINING_LOSSES.get(learner, OWN_TASKS)}; not comparable with the validation's"
 
 
+def describe_validation(row: dict) -> str:
+    """Write what was measured in a validation, as "50.0 ± 10.0 %, cross entropy 1.000 ± 0.100"."""
+    metrics = {name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")}
+    return describe_metrics({**metrics, "primary": row.get("primary", "accuracy")})
+
+
 def describe_row(row: dict, learner: str | None = None) -> str:
     """Write a line of the log for a person, with what its learner's training loss is."""
-    accuracy, loss = Interval(**row["val_accuracy"]), Interval(**row["val_loss"])
     best = ", the best so far" if row.get("best") else ""
     training = "unknown" if row["train_loss"] is None else f"{row['train_loss']:.3f}"
     return (
-        f"validation at step {row['step']}: {accuracy.percent()}, cross entropy {loss}{best}; "
-        f"training loss {training} ({describe_training_loss(learner)})"
+        f"validation at step {row['step']}: {describe_validation(row)}{best}; training loss {training} ({describe_training_loss(learner)})"
     )
 
 
@@ -246,8 +265,8 @@ def to_tensorboard(record: RunRecord, folder: str | Path) -> Path:
     place = Path(folder) / record.name
     with SummaryWriter(str(place)) as writer:
         for row in record.rows:
-            values = {"loss/training": row["train_loss"], "loss/validation": row["val_loss"]["mean"]}
-            values["accuracy/validation"] = row["val_accuracy"]["mean"]
+            values = {"loss/training": row["train_loss"], "loss/validation": row.get("val_loss", NO_VALUE)["mean"]}
+            values[f"{row.get('primary', 'accuracy')}/validation"] = score_of(row)["mean"]
             for name, value in values.items():
                 if value is not None:
                     writer.add_scalar(name, value, row["step"], walltime=row.get("seconds"))

@@ -221,7 +221,9 @@ def _is_setting(row: object) -> bool:
 def _check_result(result: object, where: str) -> None:
     """Check a measurement as far as lists and cards show it."""
     _check_type(result, dict, where)
-    if missing := sorted((_RESULT.keys() | {"accuracy", "loss"}) - result.keys()):
+    primary = result.get("primary", "accuracy")
+    needed = {"accuracy", "loss"} if primary == "accuracy" else set()
+    if missing := sorted((_RESULT.keys() | needed) - result.keys()):
         raise SchemaError(f"has {where} that lacks {', '.join(missing)}")
     for name, kind in _RESULT.items():
         _check_type(result[name], kind, f"{where}.{name}")
@@ -229,8 +231,8 @@ def _check_result(result: object, where: str) -> None:
         is_interval = isinstance(value, dict) and value.keys() == {"mean", "half_width"}
         if is_interval and not all(_fits(part, float | None) for part in value.values()):
             raise SchemaError(f"has {where}.{name} that is no mean and half_width, numbers or null")
-        if not is_interval and name in ("accuracy", "loss", result.get("primary", "accuracy")):
+        if not is_interval and name in ("accuracy", "loss", primary):
             raise SchemaError(f"has {where}.{name} that is no mean and half_width, numbers or null")
-    if not isinstance(result.get("primary", "accuracy"), str) or result.get("primary", "accuracy") not in result:
+    if not isinstance(primary, str) or primary not in result:
         raise SchemaError(f"has {where}.primary that names none of its measurements")
     _check_type(result.get("command", ""), str, f"{where}.command")

@@ -8,15 +8,19 @@ from fewshot_kit.training.runs import RunRecord
 
 
 def results_table(records: Iterable[RunRecord]) -> list[dict]:
-    """Return a row a measurement: accuracy and loss (`Interval`s, fractions and nats) with their protocol, and what was trained on."""
+    """Return a row a measurement: accuracy and loss (`Interval`s, fractions and nats) with their protocol, and what was trained on.
+
+    Of a detector, the accuracy is its mAP50, as `metric` says, and there is no loss.
+    """
     return [
         {
             "run": record.name,
             "learner": record.learner,
             "samples_per_class": record.training.get("samples_per_class"),  # in training; None: all
             **{name: result[name] for name in ("dataset", "split", "n_way", "n_shot", "n_episodes")},
-            "accuracy": Interval(**result["accuracy"]),
-            "loss": Interval(**result["loss"]),
+            "metric": result.get("primary", "accuracy"),
+            "accuracy": Interval(**result[result.get("primary", "accuracy")]),
+            "loss": Interval(**result["loss"]) if "loss" in result else None,
             "mode": describe_mode(result),
             "settings": result.get("settings", {}),
         }
@@ -32,8 +36,8 @@ _COLUMNS: dict[str, Callable[[dict], str]] = {
     "measured on": lambda row: f"{row['dataset']} {row['split']}",
     "classes": lambda row: str(row["n_way"]),
     "pictures each": lambda row: str(row["n_shot"]),
-    "accuracy": lambda row: row["accuracy"].percent(),
-    "cross entropy": lambda row: str(row["loss"]),
+    "accuracy": lambda row: f"{'mAP50 ' * (row['metric'] == 'map50')}{row['accuracy'].percent()}",
+    "cross entropy": lambda row: "–" if row["loss"] is None else str(row["loss"]),
     "episodes": lambda row: f"{row['n_episodes']}, {row['mode']}",
     "settings": lambda row: ", ".join(_setting(name, value) for name, value in row["settings"].items()) or "–",
 }

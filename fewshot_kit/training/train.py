@@ -16,18 +16,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.files import write_text, write_together
 from fewshot_kit.data.locks import InUseError, locked
-from fewshot_kit.evaluate import evaluate
+from fewshot_kit.detection.annotated import BoxedImages, DetectionSampler
 from fewshot_kit.learners.base import TrainableLearner
-from fewshot_kit.learners.build import make_learner
 from fewshot_kit.learners.configs import LearnerConfig, config_name
 from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.networks.devices import pick_device, torch_threads
 from fewshot_kit.results import Evaluation, Interval
 from fewshot_kit.training import distributed
+from fewshot_kit.training.build import make_learner
 from fewshot_kit.training.checkpoints import load_checkpoint, start_from
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.interrupts import interrupt_between_steps
@@ -46,9 +45,11 @@ from fewshot_kit.training.run_folder import (
 )
 from fewshot_kit.training.run_state import Counters, read_state, state_as_bytes
 from fewshot_kit.training.runs import read_log
+from fewshot_kit.training.tasks import kind_of
 from fewshot_kit.training.weights import load_best, read_best, tensors_as_bytes
 
-OnProgress = Callable[[int, Interval], None]  # (episodes done, accuracy so far)
+Batch, Sampler = Episode | BoxedImages, EpisodeSampler | DetectionSampler
+OnProgress = Callable[[int, Interval], None]  # (episodes done, the primary metric so far)
 
 
 class Run:
@@ -58,7 +59,8 @@ class Run:
         self.folder, self.config = folder, config
         self.learner = learner.to(pick_device(config.device))
         self.learner.check_way(config.val_way)
-        self.dataset = config.source.load(learner.preprocessing)
+        self.kind = kind_of(learner.config)
+        self.dataset = self.kind.load_training(config.source, learner.preprocessing)
         self.validation = self._sampler("val")
         self.generator = torch.Generator().manual_seed(config.seed)  # of all chance in the training
         self.learner.begin_training(self.dataset, self.generator)
@@ -67,14 +69,14 @@ class Run:
         self._saved_step: int | None = None
         self._stamps = None  # of the files of this run, as it left them
 
-    def _sampler(self, split: str) -> EpisodeSampler:
-        dataset = load_dataset(self.config.source.dataset, split, preprocessing=self.learner.preprocessing)
-        return EpisodeSampler(dataset, self.config.val_way, self.config.val_shot, self.config.val_query)
+    def _sampler(self, split: str) -> Sampler:
+        dataset = self.kind.load(self.config.source.dataset, split, self.learner.preprocessing)
+        return self.kind.sampler(dataset, self.config.val_way, self.config.val_shot, self.config.val_query)
 
     def evaluate(self, split: str, n_episodes: int, on_progress: OnProgress | None = None) -> Evaluation:
         """Measure the learner as it is, on episodes of the validation's way, shot and queries."""
         sampler = self.validation if split == "val" else self._sampler(split)
-        return evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed, on_progress=on_progress)
+        return self.kind.evaluate(self.learner.eval(), sampler, n_episodes=n_episodes, seed=self.config.seed, on_progress=on_progress)
 
     def meta_lr(self) -> float:
         """Return the outer learning rate of the coming step: a cosine from `meta_lr` to `last_lr` of it."""
@@ -89,7 +91,7 @@ class Run:
         self.optimizer.zero_grad()
         batches = self._draw(self.generator)
         size = self.learner.preprocessing.size
-        batches = [self.config.source.changed(batch, self.generator, size) for batch in batches]
+        batches = [self.kind.changed(self.config.source, batch, self.generator, size) for batch in batches]
         loss, gradients = self._meta_gradient(batches)
         if not (math.isfinite(loss) and all(gradient.isfinite().all() for gradient in gradients)):
             kept = f"The last good state is kept in {self.folder}" if (self.folder / LAST).is_file() else "No state was saved yet"
@@ -107,18 +109,18 @@ class Run:
 
     def check(self) -> None:
         """Raise ValueError for settings under which a later step or validation would fail; nothing of the run is changed."""
-        evaluate(self.learner.eval(), self.validation, n_episodes=1, seed=self.config.seed)
+        self.kind.evaluate(self.learner.eval(), self.validation, n_episodes=1, seed=self.config.seed)
         # Magnet draws by clusters that it makes anew: its data set was checked as the training began.
         if not any(name.startswith("training_") for name, _ in self.learner.named_buffers()):
             distributed.share(self._draw(torch.Generator().manual_seed(self.config.seed)))
 
-    def _draw(self, generator: torch.Generator) -> list[Episode]:
+    def _draw(self, generator: torch.Generator) -> list[Batch]:
         try:
             return self.learner.training_batches(self.dataset, generator)
         except ValueError as error:
             raise ValueError(f"no training task can be drawn with these train_ settings: {error}") from error
 
-    def _meta_gradient(self, batches: list[Episode]) -> tuple[float, list[Tensor]]:
+    def _meta_gradient(self, batches: list[Batch]) -> tuple[float, list[Tensor]]:
         """Return the mean loss and leave the mean gradient in `.grad`; of several processes, each does its share of the tasks."""
         mine = distributed.share(batches)
         device, in_16_bits = self.learner.device, self.config.precision == "bfloat16"
@@ -278,6 +280,7 @@ def _validate(run: Run, train_loss: float, on_progress: OnProgress | None) -> di
         "step": run.step,
         "train_loss": train_loss,
         **{f"val_{name}": result.to_dict()[name] for name in result.metrics},
+        **({"primary": result.primary} if result.primary != "accuracy" else {}),
         "best": is_best,
         "meta_lr": run.meta_lr(),
         "seconds": round(run.seconds, 1),

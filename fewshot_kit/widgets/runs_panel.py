@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fewshot_kit import plots
 from fewshot_kit.results import Interval
-from fewshot_kit.training.runs import OWN_TASKS, TRAINING_LOSSES, RunRecord, read_runs
+from fewshot_kit.training.runs import OWN_TASKS, TRAINING_LOSSES, RunRecord, read_runs, score_of
 from fewshot_kit.training.tables import results_table, table_texts
 from fewshot_kit.widgets.controls import ALARM, TEXT, Picture, StatusLine, styles, text
 
@@ -140,7 +140,7 @@ def first_look(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _accuracy(record: RunRecord) -> float:
-    return record.best()["val_accuracy"]["mean"]
+    return score_of(record.best())["mean"]
 
 
 def _label(record: RunRecord) -> str:
@@ -148,7 +148,8 @@ def _label(record: RunRecord) -> str:
     best = record.best()
     _, n_way, n_shot = record.validated_on
     task = f" of {n_way} classes, {n_shot} each" if n_way and n_shot else ""
-    said = f"best {Interval(**best['val_accuracy']).percent()}{task}" if best else "no curve"
+    measure = "mAP50 " if best and best.get("primary") == "map50" else ""
+    said = f"best {measure}{Interval(**score_of(best)).percent()}{task}" if best else "no curve"
     return f"{' '.join(record.name.split())} · {said}"
 
 

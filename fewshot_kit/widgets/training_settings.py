@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fewshot_kit.data.datasets import dataset_names, is_available
 from fewshot_kit.demo.training import Choice, TrainingSession
-from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.learners.configs import CLASSIFIERS
 from fewshot_kit.widgets.controls import ALARM, text
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.0  # of the slider; the box beside it takes any number
@@ -30,7 +30,7 @@ class TrainingSettings(widgets.VBox):
     def __init__(self, session: TrainingSession, on_change: Callable[[], None]):
         self._on_change, self._is_showing = on_change, False
         self.controls: dict[str, widgets.Widget] = {
-            "learner": _dropdown("learner", [(name, name) for name in CONFIGS]),
+            "learner": _dropdown("learner", [(name, name) for name in CLASSIFIERS]),
             "dataset": _dropdown("data set", [(_label(name), name) for name in session.datasets()]),
             "outer_steps": _number(widgets.IntText, "outer steps"),
             "outer_lr": _number(widgets.FloatText, "", width="90px"),

@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from synthetic import NETWORK, noisy_episodes, noisy_images, tiny_reptile
 
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.learners.build import make_learner, on_network_of
 from fewshot_kit.learners.configs import LogisticConfig, NearestMeanConfig
 from fewshot_kit.networks.configs import ResNet12Config
+from fewshot_kit.training.build import make_learner, on_network_of
 
 CONFIGS = {"nearest_mean": NearestMeanConfig(network=NETWORK), "logistic": LogisticConfig(network=NETWORK)}
 

@@ -155,7 +155,7 @@ def test_a_network_too_large_is_refused_before_it_is_made(folder, monkeypatch):
     def make(*_):
         raise AssertionError("it was made")
 
-    monkeypatch.setattr("fewshot_kit.learners.build.make_learner", make)
+    monkeypatch.setattr("fewshot_kit.training.build.make_learner", make)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for changes in ({"width": 4096}, {"size": 10**6}, {"width": 1024, "size": 1024}, {"size": 8, "stride": 1}):
         config["hyper_parameters"]["network"] |= {"width": 8, "size": 28, "stride": 2, **changes}

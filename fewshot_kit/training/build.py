@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import torch
 
+from fewshot_kit.detection.repmet_detector import RepMetDetector
+from fewshot_kit.detection.softmax_detector import SoftmaxDetector
 from fewshot_kit.learners.base import TrainableLearner
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
 from fewshot_kit.learners.logistic import Logistic
@@ -32,8 +34,9 @@ _CLASSES: dict[str, type[TrainableLearner]] = {
     "logistic": Logistic,
     "meta_lstm": MetaLSTM,
     "mtl": MTL,
+    "repmet_detector": RepMetDetector,
+    "softmax_detector": SoftmaxDetector,
 }
-
 
 ON_ANY_NETWORK = ("nearest_mean", "logistic")
 
@@ -66,8 +69,10 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
     """
     if name is None and size is None:
         return learner
-    name = name or learner_name(learner)
     network = learner.config.network
+    if name not in (None, learner_name(learner)) and network.kind == "pyramid":
+        raise ValueError(f"a detector's network gives no features for {name!r}; leave learner out")
+    name = name or learner_name(learner)
     if size is not None:
         if not take_same_weights(network, replace(network, size=size)):
             raise ValueError(f"this network takes pictures of {network.size} pixels alone; leave size out")

@@ -1,4 +1,4 @@
-"""A backbone with a small feature pyramid (Lin et al. 2017): maps of three depths, each told what the deeper ones have seen."""
+"""A residual network with a small feature pyramid (Lin et al. 2017): maps of three depths, each told what the deeper ones have seen."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_kit.detection.configs import DetectorConfig
+from fewshot_kit.networks.configs import PyramidConfig
 from fewshot_kit.networks.normalised import normalised
 from fewshot_kit.networks.resnet12 import Block
 
@@ -14,18 +14,19 @@ STRIDES = (8, 16, 32)  # pixels a cell, of the three maps
 
 
 class Pyramid(nn.Module):
-    """Float images (n, 3, h, w) in 0..1 -> three maps (n, channels, h / stride, w / stride), rounded down, the finest first.
+    """Float images (n, 3, h, w) in 0..1 -> three maps (n, map_channels, h / stride, w / stride), rounded down, the finest first.
 
     Two convolutions of stride 2, then three residual blocks of `ResNet12`, whose maps are added up from the deepest one.
     """
 
-    def __init__(self, config: DetectorConfig):
+    def __init__(self, config: PyramidConfig):
         super().__init__()
+        self.config = config
         self.preprocessing = config.preprocessing
         first, second, *widths = config.widths
         self.stem = nn.Sequential(*_strided(3, first), *_strided(first, second))
         self.blocks = nn.ModuleList(Block(a, b, "running", 0.0) for a, b in pairwise([second, *widths]))
-        self.laterals = nn.ModuleList(nn.Conv2d(width, config.channels, 1) for width in widths)
+        self.laterals = nn.ModuleList(nn.Conv2d(width, config.map_channels, 1) for width in widths)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -37,6 +38,11 @@ class Pyramid(nn.Module):
         for finer in (1, 0):
             maps[finer] = maps[finer] + F.interpolate(maps[finer + 1], size=maps[finer].shape[-2:], mode="nearest")
         return maps
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Return the layers by name, from the picture up."""
+        blocks = {f"block {number}": block for number, block in enumerate(self.blocks, start=1)}
+        return {"stem": self.stem, **blocks, "pyramid": self.laterals}
 
 
 def _strided(n_in: int, n_out: int) -> tuple[nn.Module, ...]:

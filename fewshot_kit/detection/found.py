@@ -1,0 +1,73 @@
+"""What a detector sees in a picture before it knows any class, what it takes from a support, and what it finds."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewshot_kit.detection.boxes import iou, nms_by_class
+from fewshot_kit.learners.detector_configs import DetectorConfig
+
+NOTHING = 0.4  # a box that overlaps all things by less is background
+LEFT_OUT = -2  # of labels: neither a thing (0 ..) nor background (-1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a detector sees in one picture, whatever the classes: it looks once, and answers as often as classes change."""
+
+    proposals: Tensor  # (n, 4)
+    objectness: Tensor  # (n,), 0..1
+    boxes: Tensor  # (n, 4): the proposals, moved to where their things are
+    embeddings: Tensor  # (n, d)
+    marked: Tensor  # (m, d): the embeddings of the boxes that a person marked
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one picture, the most certain first."""
+
+    boxes: Tensor  # (n, 4), in pixels
+    labels: Tensor  # (n,), int64
+    probabilities: Tensor  # (n,), 0..1
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at_least(self, probability: float) -> "Detections":
+        """Keep what is at least so certain."""
+        kept = self.probabilities >= probability
+        return Detections(self.boxes[kept], self.labels[kept], self.probabilities[kept])
+
+
+def proposal_labels(proposals: Tensor, boxes: Tensor, labels: Tensor, overlap: float) -> Tensor:
+    """Return the label (n,) of each proposal (n, 4) of a support picture, given its marked boxes (m, 4) and their labels (m,).
+
+    A proposal that overlaps a box by more than `overlap` is of its class, one that overlaps all by less than `NOTHING` is background (-1);
+    the others are left out.
+    """
+    if not len(boxes):
+        return labels.new_full((len(proposals),), -1)
+    best, which = iou(proposals, boxes).max(1)
+    background = torch.where(best < min(NOTHING, overlap), -1, LEFT_OUT)
+    return torch.where(best > overlap, labels[which], background)
+
+
+def support_embeddings(seen: list[Seen], boxes: tuple[Tensor, ...], labels: tuple[Tensor, ...], overlap: float) -> tuple[Tensor, Tensor]:
+    """Return the embeddings (n, d) of the marked boxes and the proposals of support pictures, and their labels (n,), -1: background."""
+    embeddings, of_all = [], []
+    for picture, marked, of_marked in zip(seen, boxes, labels, strict=True):
+        of_proposals = proposal_labels(picture.proposals, marked, of_marked, overlap)
+        counts = of_proposals != LEFT_OUT
+        embeddings += [picture.marked, picture.embeddings[counts]]
+        of_all += [of_marked, of_proposals[counts]]
+    return torch.cat(embeddings), torch.cat(of_all)
+
+
+def thinned(boxes: Tensor, scores: Tensor, config: DetectorConfig) -> Detections:
+    """Keep the boxes (n, 4) of a picture whose score (n, n_way) is high enough, and that no better one of their class covers."""
+    is_box = (boxes[:, 2:] - boxes[:, :2] > 0).all(1)
+    row, labels = ((scores >= config.score_threshold) & is_box[:, None]).nonzero().unbind(1)
+    found = scores[row, labels]
+    kept = nms_by_class(boxes[row], found, labels, config.overlap)[: config.most_boxes]
+    return Detections(boxes[row[kept]], labels[kept], found[kept])

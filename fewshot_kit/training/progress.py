@@ -1,0 +1,26 @@
+"""How far a command is, on a terminal. No torch is needed."""
+
+
+class Bar:
+    """A bar on a terminal that comes when there is something to count, and goes when it is full."""
+
+    def __init__(self, what: str, total: int, quiet: bool = False):
+        self._what, self._total, self._quiet, self._bar = what, total, quiet, None
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def show(self, done: int, *_) -> None:
+        """Show how many are done."""
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=self._total, desc=self._what, unit="episode", leave=False, disable=self._quiet or None)
+        self._bar.update(done - self._bar.n)
+        if done >= self._total:
+            self.__exit__()

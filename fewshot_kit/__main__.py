@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
-from fewshot_kit.data.files import writing
+from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
 from fewshot_kit.learners.settings import parse_settings, parse_settings_of
@@ -151,7 +151,6 @@ def evaluate_command(
     given = parse_settings(settings)
     MeasureConfig(n_way, n_shot, n_query, episodes, seed, device)  # which checks them
     say("loading PyTorch …")
-    from fewshot_kit.data.files import write_text
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.build import on_network_of
     from fewshot_kit.training.checkpoints import load_checkpoint
@@ -165,13 +164,12 @@ def evaluate_command(
     say_what_does_not_fit(dataset, measured.preprocessing)
     say(f"loading {dataset} {split} …")
     kind = kind_of(measured.config)
-    sampler = kind.sampler(
-        kind.load(dataset, split, measured.preprocessing), n_way, n_shot, n_query, **kind.flags(within_group=within_group)
-    )
+    size_of_task = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query}
+    sampler = kind.episodes_of(dataset, split, measured.preprocessing, **size_of_task, within_group=within_group)
     say(f"measuring {episodes} episodes …")
     with Bar("measuring", episodes) as bar:
-        protocol = {"n_episodes": episodes, "seed": seed, **kind.flags(transductive=transductive)}
-        result = kind.evaluate(measured, sampler, **protocol, on_progress=bar.show)
+        flags = kind.flags(transductive=transductive)
+        result = kind.evaluate(measured, sampler, n_episodes=episodes, seed=seed, on_progress=bar.show, **flags)
     result = replace(result, checkpoint=loaded.name, learner=learner, size=size)
     try:
         if json not in (None, "-"):

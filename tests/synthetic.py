@@ -98,7 +98,6 @@ def train_on(monkeypatch, load: Callable[..., ClassImages], rotates: bool = True
     monkeypatch.setattr("fewshot_kit.data.datasets.load_dataset", load)
     monkeypatch.setattr("fewshot_kit.data.datasets.rotates_in_training", lambda name: rotates)
     monkeypatch.setattr("fewshot_kit.data.datasets.dataset_splits", lambda name: ("train", "val", "test"))
-    monkeypatch.setattr("fewshot_kit.training.train.load_dataset", load)
 
 
 class Classifier(nn.Module):

@@ -26,10 +26,14 @@ class TaskKind:
     splits: Callable[[str], tuple[str, ...]]  # of a data set, by its name
     load: Callable[[str, str, Preprocessing], Any]  # a split of a data set, by their names
     load_training: Callable[[TaskSource, Preprocessing], Any]
-    sampler: Callable[..., Any]  # (dataset, n_way, n_shot, n_query)
+    sampler: Callable[..., Any]  # (loaded split, n_way, n_shot, n_query): draws episodes
     changed: Callable[..., Any]  # (source, batch, generator, size): a batch of training, changed at random
     evaluate: Callable[..., Evaluation]  # (learner, sampler, n_episodes, seed, on_progress)
     known_flags: tuple[str, ...] = ()  # of how it is measured, beside the protocol that all have
+
+    def episodes_of(self, dataset: str, split: str, preprocessing: Preprocessing, *, n_way: int, n_shot: int, n_query: int, **flags: bool):
+        """Load a split, and return what draws episodes of it."""
+        return self.sampler(self.load(dataset, split, preprocessing), n_way, n_shot, n_query, **self.flags(**flags))
 
     def flags(self, **given: bool) -> dict[str, bool]:
         """Return those of the flags that are set. Raises ValueError for one that such tasks do not have."""
@@ -57,7 +61,7 @@ def _changed_scenes(source: TaskSource, batch: BoxedImages, generator: Any, size
 
 CLASSIFICATION = TaskKind(
     example="omniglot",
-    splits=datasets.dataset_splits,
+    splits=lambda name: datasets.dataset_splits(name),
     load=lambda name, split, preprocessing: datasets.load_dataset(name, split, preprocessing=preprocessing),
     load_training=TaskSource.load,
     sampler=EpisodeSampler,

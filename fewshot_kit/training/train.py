@@ -70,8 +70,8 @@ class Run:
         self._stamps = None  # of the files of this run, as it left them
 
     def _sampler(self, split: str) -> Sampler:
-        dataset = self.kind.load(self.config.source.dataset, split, self.learner.preprocessing)
-        return self.kind.sampler(dataset, self.config.val_way, self.config.val_shot, self.config.val_query)
+        size = {"n_way": self.config.val_way, "n_shot": self.config.val_shot, "n_query": self.config.val_query}
+        return self.kind.episodes_of(self.config.source.dataset, split, self.learner.preprocessing, **size)
 
     def evaluate(self, split: str, n_episodes: int, on_progress: OnProgress | None = None) -> Evaluation:
         """Measure the learner as it is, on episodes of the validation's way, shot and queries."""

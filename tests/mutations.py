@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from fewshot_kit.learners.configs import CONFIGS
+from fewshot_kit.learners.configs import CLASSIFIERS
 from fewshot_kit.networks.configs import Conv4Config
 from fewshot_kit.training.config import TrainConfig
 
@@ -530,7 +530,7 @@ EXPORT = ("name", "settings", "out", "replace")
 
 @cache
 def _train_flags(learner: str) -> tuple[str, ...]:
-    kinds = (CONFIGS[learner], Conv4Config, TrainConfig, typing.get_type_hints(TrainConfig)["source"])
+    kinds = (CLASSIFIERS[learner], Conv4Config, TrainConfig, typing.get_type_hints(TrainConfig)["source"])
     names = (field.name.replace("_", "-") for kind in kinds for field in dataclasses.fields(kind))
     return (*names, "out", "resume", "help")
 
@@ -538,7 +538,7 @@ def _train_flags(learner: str) -> tuple[str, ...]:
 def command_line(random: Random, checkpoint: str, run: str) -> list[str]:
     """Draw the words of a command: a small one that works, some of its words changed, others added."""
     command = random.choice(("train", "train", "evaluate", "evaluate", "export", "list", ""))
-    learner = random.choice(sorted(CONFIGS))
+    learner = random.choice(sorted(CLASSIFIERS))
     words, flags = _small_command(command, learner, checkpoint, run)
     for _ in range(random.choice((0, 1, 1, 2, 3, 6))):
         change = random.randrange(6)

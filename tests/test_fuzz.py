@@ -21,7 +21,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -40,13 +40,14 @@ from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.images import preprocess, read_image
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.task_source import TaskSource
-from fewshot_kit.learners.configs import CONFIGS, MagnetConfig, RepMetConfig, ReptileConfig
+from fewshot_kit.learners.configs import CLASSIFIERS, CONFIGS, MagnetConfig, RepMetConfig, ReptileConfig
 from fewshot_kit.learners.fine_tune import Cancelled
-from fewshot_kit.networks.configs import Conv4Config
+from fewshot_kit.networks.configs import Conv4Config, PyramidConfig
 from fewshot_kit.networks.devices import use_one_thread
 from fewshot_kit.plots.runs import curves_figure
 from fewshot_kit.results import Evaluation, Interval, describe_result
 from fewshot_kit.training import checkpoint_folder
+from fewshot_kit.training import tasks as tasks_module
 from fewshot_kit.training import train as train_module
 from fewshot_kit.training.build import make_learner
 from fewshot_kit.training.checkpoint_folder import read_config
@@ -139,6 +140,7 @@ def peak_bytes() -> int:
 # --- the kinds ---
 
 NETWORK = Conv4Config(width=8, size=18)
+PYRAMID = PyramidConfig(widths=(8,) * 5, map_channels=8, size=32)
 FORMS = (Preprocessing(), Preprocessing(size=32, channels=3))
 TRAINING = TrainConfig(
     TaskSource("characters_by_alphabet", rotations=False), val_way=2, val_query=1, outer_steps=3, evaluate_every=1, evaluation_episodes=2
@@ -352,13 +354,14 @@ def make_small() -> None:
         raise OSError("there is no network here")
 
     train_module.open_run, train_module.train, train_module.finish = small_run, small_training, finish
-    train_module.evaluate = evaluate_module.evaluate = evaluate
+    tasks_module.CLASSIFICATION = replace(tasks_module.CLASSIFICATION, evaluate=evaluate)
+    evaluate_module.evaluate = evaluate
     socket.getaddrinfo = no_network
 
 
 def _is_small(learner_config: object, config: TrainConfig) -> bool:
     network = learner_config.network
-    numbers = {**vars(learner_config), **vars(config), "width": network.width // 2, "seed": 0, "size": network.size // 2}
+    numbers = {**vars(learner_config), **vars(config), "width": getattr(network, "width", 16) // 2, "seed": 0, "size": network.size // 2}
     return all(not isinstance(value, int) or abs(value) <= 32 for value in numbers.values()) and config.outer_steps <= 3
 
 
@@ -368,12 +371,13 @@ def _is_small(learner_config: object, config: TrainConfig) -> bool:
 def prepared(base: Path) -> None:
     """Write what is valid: a checkpoint of every learner, and two runs that are not finished."""
     for name, kind in CONFIGS.items():
-        training = json.loads(json.dumps(run_settings(kind(NETWORK), TRAINING)["training"]))
+        config = kind(NETWORK if name in CLASSIFIERS else PYRAMID)
+        training = json.loads(json.dumps(run_settings(config, TRAINING)["training"]))
         training |= {"command": "python", "minutes": 0.1, "best_step": 2, "trained_with": {"torch": "2"}}
         training["start"] = {"name": "x", "sha256": "0", "training": {**training, "start": None}}
         settings = [{"n_way": 3, "n_shot": 1, "values": {"inner_lr": 0.1}}] if name in ("reptile", "maml") else []
         results = [{**RESULT.to_dict(), "command": f"python {n}"} for n in range(2)]
-        learner = make_learner(kind(NETWORK), 0)
+        learner = make_learner(config, 0)
         save_checkpoint(base / "checkpoints" / name, learner, training=training, results=results, settings=settings)
     for name, learner_config in LEARNERS.items():
 

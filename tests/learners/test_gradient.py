@@ -22,31 +22,27 @@ from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.learners.configs import CONFIGS, MagnetConfig, MAMLConfig, MetaSGDConfig, ProtoNetConfig, RepMetConfig, SoftmaxConfig
 from fewshot_kit.learners.embedding import EmbeddingLearner
 from fewshot_kit.learners.fine_tune import Cancelled, detached, logits_of
-from fewshot_kit.learners.magnet import Magnet
-from fewshot_kit.learners.maml import MAML
-from fewshot_kit.learners.meta_sgd import MetaSGD
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
-from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.learners.repmet import RepMet
 from fewshot_kit.learners.reptile import Reptile
-from fewshot_kit.learners.softmax import Softmax
-from fewshot_kit.networks.configs import NORMS, Conv4Config, ResNet12Config
+from fewshot_kit.networks.configs import NORMS, Conv4Config, PyramidConfig, ResNet12Config
+from fewshot_kit.training.build import make_learner
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.train import BEST, LAST, open_run, train
 
 MAKERS = {f"reptile-{norm}": lambda norm=norm: tiny_reptile(norm) for norm in NORMS} | {"nearest_prototype": NearestPrototype}
 MAKERS |= {
-    "maml": lambda: MAML(MAMLConfig(network=NETWORK, head_lr_scale=5.0)),
-    "meta_sgd": lambda: MetaSGD(MetaSGDConfig(network=NETWORK, head_lr_scale=5.0)),
+    "maml": lambda: make_learner(MAMLConfig(network=NETWORK, head_lr_scale=5.0), seed=0),
+    "meta_sgd": lambda: make_learner(MetaSGDConfig(network=NETWORK, head_lr_scale=5.0), seed=0),
 }
 METRIC = {
-    "protonet": lambda: ProtoNet(ProtoNetConfig(network=NETWORK, train_way=5)),
-    "protonet-batch": lambda: ProtoNet(ProtoNetConfig(network=replace(NETWORK, norm="batch"), train_way=5)),
-    "magnet": lambda: Magnet(MagnetConfig(network=NETWORK, train_clusters=5, nearest_clusters=3, refresh_every=5)),
-    "repmet-1": lambda: RepMet(RepMetConfig(network=NETWORK, loss_version=1, inner_steps=2)),
-    "repmet-2": lambda: RepMet(RepMetConfig(network=NETWORK)),
-    "softmax": lambda: Softmax(SoftmaxConfig(network=NETWORK)),
+    "protonet": lambda: make_learner(ProtoNetConfig(network=NETWORK, train_way=5), seed=0),
+    "protonet-batch": lambda: make_learner(ProtoNetConfig(network=replace(NETWORK, norm="batch"), train_way=5), seed=0),
+    "magnet": lambda: make_learner(MagnetConfig(network=NETWORK, train_clusters=5, nearest_clusters=3, refresh_every=5), seed=0),
+    "repmet-1": lambda: make_learner(RepMetConfig(network=NETWORK, loss_version=1, inner_steps=2), seed=0),
+    "repmet-2": lambda: make_learner(RepMetConfig(network=NETWORK), seed=0),
+    "softmax": lambda: make_learner(SoftmaxConfig(network=NETWORK), seed=0),
 }
 MAKERS |= METRIC
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -252,10 +248,17 @@ def test_every_learner_says_of_itself_what_it_does(learner):
     assert len(learner.describe()) > 30
 
 
+NETWORKS = (Conv4Config(norm="batch", width=16), ResNet12Config(widths=(8, 8, 16, 16), norm="group"), PyramidConfig(size=64))
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configurations_are_saved_whole(name):
     config_class = CONFIGS[name]
-    for network in (Conv4Config(norm="batch", width=16), ResNet12Config(widths=(8, 8, 16, 16), norm="group")):
+    for network in NETWORKS:
+        if network.kind not in config_class.networks:
+            with pytest.raises(ValueError, match=f"takes a network .*, not {network.kind}"):
+                replace(config_class(), network=network)
+            continue
         changed = replace(config_class(), network=network)
         assert config_class.from_dict(json.loads(json.dumps(asdict(changed)))) == changed
 

@@ -152,7 +152,8 @@ def test_json_goes_round():
 def test_another_primary_metric_is_what_the_best_is_chosen_by_and_is_written_first():
     metrics = {"loss": Interval(0.5, 0.1), "map50": Interval(0.25, 0.01)}
     result = dataclasses.replace(evaluate(NearestPrototype(), SAMPLER, n_episodes=3), metrics=metrics, primary="map50")
-    assert result.best_by == 0.25 and describe_result(result.to_dict()).startswith("25.0 ± 1.0 %, cross entropy 0.500 ± 0.100 (3 episodes")
+    said = describe_result(result.to_dict())
+    assert result.best_by == 0.25 and said.startswith("mAP50 25.0 ± 1.0 % strict, cross entropy 0.500 ± 0.100 (3 episodes")
     assert from_json(result.to_json()) == result
 
 

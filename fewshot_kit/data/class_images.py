@@ -74,6 +74,10 @@ class ClassImages:
         """Return the mean and the standard deviation of each channel, of values in 0..1."""
         return channel_statistics(self.images)
 
+    def sample_of(self, class_id: int) -> Tensor:
+        """Return the first picture of a class, (channels, h, w)."""
+        return self.of_class(class_id)[0]
+
     def select(self, class_ids: Sequence[int]) -> "ClassImages":
         """Keep these classes, in this order; the images are copied."""
         if not len(class_ids):

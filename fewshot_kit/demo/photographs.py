@@ -65,6 +65,7 @@ def checkpoints_for(*, in_colour: bool) -> list[str]:
     found = []
     for name in list_checkpoints():
         with suppress(ValueError, KeyError, TypeError):  # one that cannot be read is none to recommend
-            if (network_config(read_config(PRETRAINED / name)["hyper_parameters"]["network"]).channels == 3) == in_colour:
+            network = network_config(read_config(PRETRAINED / name)["hyper_parameters"]["network"])
+            if (network.channels == 3) == in_colour and network.kind != "pyramid":  # which finds things, and classifies no picture
                 found.append(name)
     return found

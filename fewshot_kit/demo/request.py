@@ -1,13 +1,14 @@
 """What a person asks a panel for, and how much of it a data set can serve. Texts here are for a panel: in a person's words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fewshot_kit.data.class_images import ClassImages
+from fewshot_kit.detection.annotated import AnnotatedImages
 from fewshot_kit.learners.settings import CHOSEN, Setting
 
-FOLDER = "folder:"
+FOLDER, BOXES = "folder:", "boxes:"  # what comes before the path of a person's own pictures: by class, or with boxes
 MOST_PICTURES = 10  # of a class that a slider offers, as support and as queries
 
 
@@ -56,6 +57,16 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Shelf:
+    """The data sets that a panel offers."""
+
+    names: tuple[str, ...]
+    is_available: Callable[[str], bool]
+    own: str  # the prefix of a person's own folder
+    hint: str  # what such a folder holds
+
+
+@dataclass(frozen=True)
 class Limits:
     """The most that a data set can serve, and a learner tell apart."""
 
@@ -64,9 +75,10 @@ class Limits:
     scarce: str  # the class that has no more
 
     @classmethod
-    def of(cls, images: ClassImages, max_way: int | None) -> "Limits":
+    def of(cls, images: ClassImages | AnnotatedImages, max_way: int | None) -> "Limits":
         pictures, scarce = min(zip(images.counts, images.class_names, strict=True))
-        return cls(min(len(images), max_way or len(images)), pictures, scarce)
+        n_classes = len(images.class_names)
+        return cls(min(n_classes, max_way or n_classes), pictures, scarce)
 
     def fit(self, asked: Request, before: Request | None = None) -> tuple[Request, list[str]]:
         """Return as much of a request as there is, and what had to be lowered, in words.
@@ -107,6 +119,11 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
+def is_own(dataset: str) -> bool:
+    """Say whether a data set is a person's own folder."""
+    return dataset.startswith((FOLDER, BOXES))
+
+
 def title(dataset: str) -> str:
     """Name a data set for a person: a folder by its last part."""
-    return f"own folder {Path(dataset.removeprefix(FOLDER)).name!r}" if dataset.startswith(FOLDER) else dataset
+    return f"own folder {Path(dataset.partition(':')[2]).name!r}" if is_own(dataset) else dataset

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.data.datasets import is_available, load_dataset
+from fewshot_kit.data.datasets import dataset_names, is_available, load_dataset
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.data.images import preprocess, to_float
-from fewshot_kit.demo.request import Request
+from fewshot_kit.demo.request import FOLDER, Request, Shelf
 from fewshot_kit.evaluate import evaluate, sample_episodes
 from fewshot_kit.learners.base import Learner, Predictor
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
@@ -79,6 +79,8 @@ class Learning:
 class DemoSession:
     """A checkpoint, a data set and the episode on the table. Every learning starts again from the pretrained weights."""
 
+    Sampler = EpisodeSampler  # of a session's episodes: a subclass may have others
+
     def __init__(
         self,
         checkpoint: Checkpoint | str,
@@ -99,6 +101,10 @@ class DemoSession:
         self.dataset: ClassImages
         self.episode: Episode
         self.load(dataset)
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(dataset_names(), is_available, FOLDER, "folder or .zip of sub-folders")
 
     def load(self, dataset: str) -> Episode:
         """Change to another data set (its test split) and sample; on an error everything stays as it was."""
@@ -136,7 +142,7 @@ class DemoSession:
     def _sample(self, dataset: ClassImages, class_ids: tuple[int, ...] | None, changes: dict) -> Episode:
         settings = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query, "seed": self.seed, **changes}
         seed = settings.pop("seed")
-        episode = EpisodeSampler(dataset, **settings).sample(torch.Generator().manual_seed(seed), class_ids)
+        episode = self.Sampler(dataset, **settings).sample(torch.Generator().manual_seed(seed), class_ids)
         self.learner.check_way(episode.n_way)
         self.dataset, self.class_ids, self.episode = dataset, class_ids, episode
         for name, value in {**settings, "seed": seed}.items():
@@ -176,8 +182,12 @@ class DemoSession:
             if on_epoch is not None:
                 on_epoch(epochs[-1])
 
-        predictor = self._learner(settings).adapt(episode.support, on_step=note)
-        return Learning(episode, tuple(epochs), predictor)
+        self._learner(settings).adapt(episode.support, on_step=note)
+        return self.learned(epochs)
+
+    def learned(self, epochs: Sequence[Epoch]) -> Learning:
+        """Return what the learning of the episode on the table has come to after these epochs."""
+        return Learning(self.episode, tuple(epochs), epochs[-1].predictor)
 
     def classify(self, learning: Learning, picture: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return a person's own picture as the network sees it (1, c, h, w), and its probabilities (n_way,)."""
@@ -204,4 +214,4 @@ class DemoSession:
 
     def sampler(self) -> EpisodeSampler:
         """Return what draws episodes of this data set, way and shot."""
-        return EpisodeSampler(self.dataset, self.n_way, self.n_shot, self.n_query)
+        return self.Sampler(self.dataset, self.n_way, self.n_shot, self.n_query)

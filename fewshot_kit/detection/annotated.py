@@ -71,6 +71,28 @@ class AnnotatedImages:
             row[labels] = True
         return tuple(column.nonzero().flatten() for column in has_class.T)
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return in how many pictures each class is."""
+        return tuple(map(len, self.pictures_of))
+
+    def marked_box(self, picture: int, class_id: int) -> int:
+        """Return which box of a picture marks the class where the picture is of a support: its first one of that class."""
+        return int((self.labels[picture] == class_id).nonzero()[0])
+
+    def take_marked(self, pictures: Tensor, class_ids: Sequence[int]) -> BoxedImages:
+        """Return support pictures (n_way, n_shot) in 0..1, each with one box: of the class it was drawn for."""
+        chosen = [(int(i), class_id) for of_class, class_id in zip(pictures, class_ids, strict=True) for i in of_class]
+        boxes = tuple(self.boxes[i][self.marked_box(i, class_id)][None] for i, class_id in chosen)
+        labels = torch.arange(len(class_ids)).repeat_interleave(pictures.shape[1])
+        return BoxedImages(to_float(self.images[pictures.flatten()]), boxes, labels.split(1), tuple(self.class_names[i] for i in class_ids))
+
+    def sample_of(self, class_id: int) -> Tensor:
+        """Return what the first box of a class shows, (3, h, w)."""
+        picture = int(self.pictures_of[class_id][0])
+        left, top, right, bottom = self.boxes[picture][self.marked_box(picture, class_id)].tolist()
+        return self.images[picture][:, int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Return the mean and the standard deviation of each channel, of values in 0..1."""
         return channel_statistics(self.images)
@@ -121,9 +143,9 @@ class DrawnDetection:
 class DetectionSampler:
     """Draw `n_way` classes, and of each `n_shot + n_query` pictures with something of it, all different, by the given generator.
 
-    Pictures are ordered by the class they were drawn for; their boxes are those of all classes of the episode. So where pictures show
-    several classes, a class may be seen in more than `n_shot` support pictures. Raises ValueError at once if the data set cannot serve
-    such an episode.
+    Pictures are ordered by the class they were drawn for. A support picture has one box, of that class, as a person marks one thing in it:
+    so a class has exactly `n_shot`, whatever else there is. Those of the queries are of all classes of the episode. Raises ValueError at
+    once if the data set cannot serve such an episode.
     """
 
     dataset: AnnotatedImages
@@ -171,8 +193,8 @@ class DetectionSampler:
 
     def gather(self, drawn: DrawnDetection) -> DetectionEpisode:
         """Fetch the pictures of an episode."""
-        parts = (self.dataset.take_classes(pictures.flatten(), drawn.class_ids) for pictures in (drawn.support, drawn.query))
-        return DetectionEpisode(*parts, drawn.class_ids)
+        query = self.dataset.take_classes(drawn.query.flatten(), drawn.class_ids)
+        return DetectionEpisode(self.dataset.take_marked(drawn.support, drawn.class_ids), query, drawn.class_ids)
 
     def _pick(self, class_ids: Sequence[int], generator: torch.Generator) -> Tensor | None:
         """Draw pictures (n_way, n_shot + n_query), no picture twice; None where those drawn first leave too few for a class."""

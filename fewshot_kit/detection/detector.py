@@ -81,6 +81,15 @@ class Detector(TrainableLearner):
     def probabilities(self, embeddings: Tensor, centres: Tensor) -> Tensor:
         """Return the probability (n, n_way) that boxes with these embeddings (n, d) show a thing of each class."""
 
+    def points(self, centres: Tensor) -> Tensor:
+        """Return what stands for each class as points on the sphere of the embeddings, (n_way, k, d), to be drawn."""
+        return centres
+
+    @staticmethod
+    def on_sphere(embeddings: Tensor) -> Tensor:
+        """Return the embeddings (n, d) scaled to length 1."""
+        return F.normalize(embeddings, dim=-1)
+
     # --- looking ---
 
     def propose(self, images: Tensor, maps: Sequence[Tensor]) -> list[Proposals]:
@@ -158,15 +167,16 @@ class Detector(TrainableLearner):
         used = torch.cat([torch.cat([episode.support.flatten(), episode.query.flatten()]) for episode in drawn]).unique()
         seen = dict(zip(used.tolist(), snapshot.see(dataset.images[used], [dataset.boxes[i] for i in used.tolist()]), strict=True))
         for episode in drawn:
-            support, query = (dataset.take_classes(part.flatten(), episode.class_ids) for part in (episode.support, episode.query))
-            marked = [_only(seen[i], dataset, i, episode.class_ids) for i in episode.support.flatten().tolist()]
+            support = dataset.take_marked(episode.support, episode.class_ids)
+            pictures = zip(episode.support, episode.class_ids, strict=True)
+            marked = [seen[i].with_mark(dataset.marked_box(i, of)) for of_class, of in pictures for i in of_class.tolist()]
             predictor = snapshot.adapt_to_seen(marked, support.to(self.device))
-            yield query, predictor.find([seen[i] for i in episode.query.flatten().tolist()])
+            found = predictor.find([seen[i] for i in episode.query.flatten().tolist()])
+            yield dataset.take_classes(episode.query.flatten(), episode.class_ids), found
 
     def settings(self) -> tuple[Setting, ...]:
-        config, of, name = self.config, self.source_of, "score_threshold"
-        threshold = Setting(name, "show from a probability of", config.score_threshold, 0.05, 1.0, source=of(name))
-        return learning_rate(config.inner_lr, of("inner_lr"), high=10.0), epochs(config.inner_steps, of("inner_steps")), threshold
+        config, of = self.config, self.source_of
+        return learning_rate(config.inner_lr, of("inner_lr"), high=10.0), epochs(config.inner_steps, of("inner_steps"))
 
     # --- training ---
 
@@ -202,9 +212,3 @@ class Detector(TrainableLearner):
         wanted = encode(targets[is_thing], boxes[is_thing])
         moved = {"offsets": F.smooth_l1_loss(offsets[is_thing], wanted)} if is_thing.any() else {}
         return {"objectness": objectness, "edges": edges, **moved, **self.class_losses(embeddings, of_boxes)}
-
-
-def _only(seen: Seen, dataset: AnnotatedImages, picture: int, class_ids: Sequence[int]) -> Seen:
-    """Return what was seen in a picture, with the marked boxes of these classes alone, as `take_classes` has them."""
-    kept = torch.isin(dataset.labels[picture], torch.tensor(class_ids)).to(seen.marked.device)
-    return Seen(seen.proposals, seen.objectness, seen.boxes, seen.embeddings, seen.marked[kept])

@@ -1,10 +1,12 @@
 """What a detector sees in a picture before it knows any class, what it takes from a support, and what it finds."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from fewshot_kit.detection.annotated import BoxedImages
 from fewshot_kit.detection.boxes import iou, nms_by_class
 from fewshot_kit.learners.detector_configs import DetectorConfig
 
@@ -21,6 +23,10 @@ class Seen:
     boxes: Tensor  # (n, 4): the proposals, moved to where their things are
     embeddings: Tensor  # (n, d)
     marked: Tensor  # (m, d): the embeddings of the boxes that a person marked
+
+    def with_mark(self, which: int) -> "Seen":
+        """Return it with one of the marked boxes alone."""
+        return replace(self, marked=self.marked[which : which + 1])
 
 
 @dataclass(frozen=True)
@@ -71,3 +77,30 @@ def thinned(boxes: Tensor, scores: Tensor, config: DetectorConfig) -> Detections
     found = scores[row, labels]
     kept = nms_by_class(boxes[row], found, labels, config.overlap)[: config.most_boxes]
     return Detections(boxes[row[kept]], labels[kept], found[kept])
+
+
+def verdicts(found: Detections, boxes: Tensor, labels: Tensor, overlap: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Say which detections of a picture are right, (n,), and which of its things, boxes (m, 4) and labels (m,), were found, (m,).
+
+    From the most certain down, each takes the thing of its class that it overlaps most, if by `overlap` and if none had it before.
+    """
+    is_right, is_found = torch.zeros(len(found), dtype=torch.bool), torch.zeros(len(labels), dtype=torch.bool)
+    overlaps = iou(found.boxes, boxes)
+    for i, label in enumerate(found.labels.tolist()):
+        free = torch.where((labels == label) & ~is_found, overlaps[i], -1.0)
+        if len(free) and free.max() >= overlap:
+            is_right[i], is_found[free.argmax()] = True, True
+    return is_right, is_found
+
+
+def precision_recall(truth: BoxedImages, found: Sequence[Detections], label: int) -> tuple[Tensor, Tensor]:
+    """Return precision and recall of a class after each of its detections in all pictures, the most certain first, (n,) each."""
+    right, probabilities = [], []
+    for of_picture, boxes, labels in zip(found, truth.boxes, truth.labels, strict=True):
+        is_of_class = of_picture.labels == label
+        right.append(verdicts(of_picture, boxes, labels)[0][is_of_class])
+        probabilities.append(of_picture.probabilities[is_of_class])
+    order = torch.cat(probabilities).argsort(descending=True, stable=True)
+    n_right = torch.cat(right)[order].cumsum(0)
+    n_things = sum(int((labels == label).sum()) for labels in truth.labels)
+    return n_right / torch.arange(1, len(order) + 1), n_right / max(1, n_things)

@@ -56,7 +56,7 @@ class RepMetDetector(Detector):
 
     def closeness(self, embeddings: Tensor, representatives: Tensor) -> Tensor:
         """Return -d^2 / (2 sigma^2) (eq. 2), (n, n_way, k), of embeddings (n, d), scaled to length 1, to representatives (n_way, k, d)."""
-        embeddings = F.normalize(embeddings, dim=1)
+        embeddings = self.on_sphere(embeddings)
         distances = squared_distances(embeddings[None], representatives.flatten(0, 1)[None])[0]
         return -distances.unflatten(1, representatives.shape[:2]) / (2 * self.config.sigma**2)
 
@@ -69,7 +69,7 @@ class RepMetDetector(Detector):
     def place(self, embeddings: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
         """Return the representatives (n_way, k, d)."""
         k, steps = self.config.support_representatives, self.config.inner_steps
-        embeddings = F.normalize(embeddings, dim=1)
+        embeddings = self.on_sphere(embeddings)
 
         def gradient(parameters: Parameters, embeddings: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
             with torch.enable_grad():

@@ -46,7 +46,7 @@ class SoftmaxDetector(Detector):
 
     def place(self, embeddings: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
         """Return a row a class, (n_way, d); with steps, one more for the background, and weights (n_way + 1, d + 1), the bias last."""
-        embeddings = F.normalize(embeddings, dim=1)
+        embeddings = self.on_sphere(embeddings)
         means = torch.stack([F.normalize(embeddings[labels == label].mean(0), dim=0) for label in range(n_way)])
         if not self.config.inner_steps:
             if on_step is not None:
@@ -74,8 +74,12 @@ class SoftmaxDetector(Detector):
         report(self.config.inner_steps, gradient(tuned, inputs, labels)[1], tuned)
         return tuned["weights"]
 
+    def points(self, centres: Tensor) -> Tensor:
+        rows = centres[:-1, :-1] if self.config.inner_steps else centres
+        return self.on_sphere(rows)[:, None]
+
     def probabilities(self, embeddings: Tensor, centres: Tensor) -> Tensor:
-        embeddings = F.normalize(embeddings, dim=1)
+        embeddings = self.on_sphere(embeddings)
         if not self.config.inner_steps:
             return (self.config.scale * embeddings @ centres.T).softmax(1)
         return (F.pad(embeddings, (0, 1), value=1.0) @ centres.T).softmax(1)[:, :-1]

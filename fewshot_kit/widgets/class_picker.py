@@ -48,14 +48,14 @@ class ClassPicker(widgets.VBox):
     def show_page(self, page: int) -> None:
         """Show the page, counted from 0; beyond the last one it goes on with the first."""
         images = self.images
-        n_pages = -(-len(images) // PER_PAGE)
+        n_pages = -(-len(images.class_names) // PER_PAGE)
         self._page = page % n_pages
-        self._class_ids = list(range(self._page * PER_PAGE, min((self._page + 1) * PER_PAGE, len(images))))
+        self._class_ids = list(range(self._page * PER_PAGE, min((self._page + 1) * PER_PAGE, len(images.class_names))))
         for cell, box in enumerate(self.cells):
             box.layout.visibility = "visible" if cell < len(self._class_ids) else "hidden"
         for class_id, thumbnail, button in zip(self._class_ids, self.thumbnails, self.buttons, strict=False):
             name = images.class_names[class_id]
-            thumbnail.show(plots.thumbnail(images.of_class(class_id)[0].numpy()), f"a picture of {name}")
+            thumbnail.show(plots.thumbnail(images.sample_of(class_id).numpy()), f"a picture of {name}")
             button.tooltip, button.description = name, _shorten(name)
             button.set_trait("value", class_id in self.chosen)
         self.previous.disabled = self.next.disabled = n_pages == 1
@@ -67,7 +67,7 @@ class ClassPicker(widgets.VBox):
             self.chosen.append(class_id)
         elif not taken and class_id in self.chosen:
             self.chosen.remove(class_id)
-        self._show_count(-(-len(self.images) // PER_PAGE))
+        self._show_count(-(-len(self.images.class_names) // PER_PAGE))
 
     def _show_count(self, n_pages: int) -> None:
         self.use.disabled = not 2 <= len(self.chosen) <= self._most

@@ -7,8 +7,8 @@ import ipywidgets as widgets
 import torch
 
 from fewshot_kit.data.class_images import ClassImages
-from fewshot_kit.data.datasets import dataset_names, is_available
-from fewshot_kit.demo.request import FOLDER, MOST_PICTURES, Limits, Request, title
+from fewshot_kit.demo.request import MOST_PICTURES, Limits, Request, Shelf, is_own, title
+from fewshot_kit.detection.annotated import AnnotatedImages
 from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, counted, int_slider, numbered, set_range, text
 
 OWN_FOLDER = "own folder …"
@@ -21,10 +21,13 @@ class DataControls(widgets.VBox):
     A control that is set by `show` tells its new value too; to whoever has asked for that already it is nothing new.
     """
 
-    def __init__(self, asked: Callable[[], Request], on_ask: Callable[..., None], on_open: Callable[[str], None], *, most_classes: int):
-        """Make them for what is `asked` at any time."""
+    def __init__(
+        self, shelf: Shelf, asked: Callable[[], Request], on_ask: Callable[..., None], on_open: Callable[[str], None], *, most_classes: int
+    ):
+        """Make them for what is `asked` at any time, of what is on the `shelf`."""
+        self._shelf = shelf
         self._asked, self._on_ask, self._on_open, self._most_classes = asked, on_ask, on_open, most_classes
-        self._images: ClassImages | None = None  # what was shown last
+        self._images: ClassImages | AnnotatedImages | None = None  # what was shown last
         request = asked()
         self._make_choices()
         self._make_numbers(request)
@@ -34,9 +37,10 @@ class DataControls(widgets.VBox):
         super().__init__([*rows[:2], self.in_force, *sliders, rows[2]], layout=widgets.Layout(width="auto", flex="1 1 380px"))
 
     def _make_choices(self) -> None:
-        options = [(name if is_available(name) else f"{name} (download)", name) for name in dataset_names()]
+        shelf = self._shelf
+        options = [(name if shelf.is_available(name) else f"{name} (download)", name) for name in shelf.names]
         self.dataset = widgets.Dropdown(options=[*options, (OWN_FOLDER, OWN_FOLDER)], description="data set")
-        self.folder = widgets.Text(placeholder="folder or .zip of sub-folders", description="your own folder")
+        self.folder = widgets.Text(placeholder=shelf.hint, description="your own folder")
         self.open_button = widgets.Button(description="Open", layout=widgets.Layout(width="72px", flex="0 0 auto"))
         self.in_force = text(min_height="46px", margin=f"0 0 0 calc({DESCRIPTION} + 8px)")
 
@@ -62,29 +66,29 @@ class DataControls(widgets.VBox):
 
     def open_folder(self) -> None:
         """Open the folder in the path box, again if it was opened before."""
-        path = self.folder.value.strip().strip("\"'").removeprefix(FOLDER)
+        path = self.folder.value.strip().strip("\"'").removeprefix(self._shelf.own)
         if path:
-            self._on_open(f"{FOLDER}{path}")
+            self._on_open(f"{self._shelf.own}{path}")
 
-    def show(self, request: Request, images: ClassImages, limits: Limits) -> None:
+    def show(self, request: Request, images: ClassImages | AnnotatedImages, limits: Limits) -> None:
         """Set every control to what is asked for, and its range to what there is. A path that was typed since stays."""
-        is_folder = request.dataset.startswith(FOLDER)
+        is_folder = is_own(request.dataset)
         self.dataset.value = OWN_FOLDER if is_folder else request.dataset
         if is_folder and images is not self._images:
-            self.folder.value = request.dataset.removeprefix(FOLDER)
+            self.folder.value = request.dataset.removeprefix(self._shelf.own)
         self._images = images
         set_range(self.n_way, 2, min(max(self._most_classes, request.n_way), limits.n_way), request.n_way)
         set_range(self.n_shot, 1, min(max(MOST_PICTURES, request.n_shot), limits.pictures), request.n_shot)
         set_range(self.n_query, 0, min(max(MOST_PICTURES, request.n_query), limits.pictures - 1), request.n_query)
         self.seed.value = request.seed
-        there = f"{counted(len(images), 'classes')}, {counted(limits.pictures, 'pictures each')}"
+        there = f"{counted(len(images.class_names), 'classes')}, {counted(limits.pictures, 'pictures each')}"
         more = " or more" if max(images.counts) > limits.pictures else ""
         self.in_force.value = f'<span style="color:{TEXT}">on show: <b>{html.escape(title(request.dataset))}</b> ({there}{more})</span>'
 
     def _on_dataset(self, change: dict) -> None:
         if change["new"] != OWN_FOLDER:
             self._on_ask(dataset=change["new"])
-        elif not self._asked().dataset.startswith(FOLDER):  # else the control was set to what is asked for
+        elif not is_own(self._asked().dataset):  # else the control was set to what is asked for
             if self.folder.value.strip():
                 self.open_folder()
             else:

@@ -48,6 +48,7 @@ class EpisodePanel(widgets.VBox):
     """
 
     keeps_what_was_learned = False  # of a learning that is stopped: else the one before stays
+    own_title = "Try a picture of your own"
 
     def __init__(self, session: DemoSession, *, settings: Mapping[str, float] | None, most_classes: int):
         """Show the session; the sliders start from the given settings, or from those that suit its checkpoint best."""
@@ -59,9 +60,9 @@ class EpisodePanel(widgets.VBox):
         self._lock = threading.RLock()  # held while `requested` changes, and while controls are set from it
         self.worker = Worker(self._on_error)
         self.status, self.notice = StatusLine(layout=widgets.Layout(min_height="48px", width="auto")), text(display="none")
-        self.data = DataControls(lambda: self.requested, self.ask, self.load, most_classes=most_classes)
+        self.data = DataControls(session.shelf, lambda: self.requested, self.ask, self.load, most_classes=most_classes)
         self.picker = ClassPicker(session.dataset, self.choose, min(MAX_CHOSEN, session.learner.max_way or MAX_CHOSEN))
-        self.own_picture = OwnPicture(self.classify, may_draw=session.learner.preprocessing.channels == 1)
+        self.own_picture = self._own_part()
         self.evaluation = EvaluationControls(self.evaluate)
         self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
         self.stop_button.on_click(lambda _: self.stop())
@@ -84,7 +85,7 @@ class EpisodePanel(widgets.VBox):
         right = widgets.VBox([self.status, *result], layout=widgets.Layout(flex="3 1 680px", max_width="940px", width="auto"))
         columns = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px 20px", width="100%"))
         columns.add_class("fewshot-columns")
-        folded = [(self.picker, "Choose the classes by hand"), (self.own_picture, "Try a picture of your own")]
+        folded = [(self.picker, "Choose the classes by hand"), (self.own_picture, self.own_title)]
         self.children = [styles(), columns, *(widgets.Accordion([part], titles=(name,)) for part, name in folded)]
         self.status.add_class("fewshot-status")
         self.status.add_class("fewshot-text")
@@ -192,7 +193,7 @@ class EpisodePanel(widgets.VBox):
         """Show what a stopped learning has come to, or what was shown before; `asked` is what was requested when it was stopped."""
         work = self.running
         if work is not None and work.epochs and self.keeps_what_was_learned:
-            learning = Learning(self.session.episode, tuple(work.epochs), work.epochs[-1].predictor)
+            learning = self.session.learned(work.epochs)
             n_steps = work.request.values().get("inner_steps")
             of = "" if n_steps is None else f" of {n_steps}"
             self._finish(replace(work, learning=learning), check, f"stopped after epoch {work.epochs[-1].step}{of}")
@@ -251,6 +252,10 @@ class EpisodePanel(widgets.VBox):
             self.evaluation.measure(self.session, request.values(), f"{self._where()}{self._at(request)}", check)
         finally:
             self.stop_button.disabled = True
+
+    def _own_part(self) -> widgets.Widget:
+        """Return the part for a person's own pictures, which asks `classify` for an answer."""
+        return OwnPicture(self.classify, may_draw=self.session.learner.preprocessing.channels == 1)
 
     # What a subclass does. No abstract methods: a widget's metaclass is that of traitlets, which enforces none.
 

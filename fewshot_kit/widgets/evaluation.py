@@ -44,11 +44,18 @@ class EvaluationControls(widgets.VBox):
         except FloatingPointError:  # told in the panel; what was counted meanwhile means nothing
             self.reset(session.n_query)
             raise
+        protocol = f"({result.n_episodes} episodes, {where}, inductive, seed {result.seed})"
+        if result.primary == "map50":
+            strict, lenient = (result.metrics[name].percent() for name in ("map50", "map50_lenient"))
+            self._say(
+                f"mAP50 <b>{strict}</b> with every class looked for in all queries, {lenient} in those that show it alone {protocol}."
+            )
+            return
         baseline = session.evaluate_baseline(EPISODES, on_progress=lambda done, accuracy: check())
         check()
         self._say(
-            f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} ({result.n_episodes} episodes, {where}, inductive, "
-            f"seed {result.seed}). Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
+            f"<b>{result.accuracy.percent()}</b>, cross entropy {result.loss} {protocol}. "
+            f"Nearest pixels: {baseline.accuracy.percent()}. Chance: {100 / result.n_way:.1f} %."
         )
 
     def _say(self, message: str) -> None:

@@ -9,7 +9,7 @@ from synthetic import CONFIG, noisy_images, train_on
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.demo import training as module
 from fewshot_kit.demo.training import Progress, SettingError, TrainingSession
-from fewshot_kit.learners.configs import CONFIGS, ProtoNetConfig
+from fewshot_kit.learners.configs import CLASSIFIERS, ProtoNetConfig
 from fewshot_kit.learners.fine_tune import Cancelled
 from fewshot_kit.training.config import TrainConfig
 
@@ -90,7 +90,7 @@ def test_the_given_settings_come_back_unchanged(session):
     assert (session.learner_config, session.config, session.folder.name) == (CONFIG, TRAIN, "run")
 
 
-@pytest.mark.parametrize("learner", CONFIGS)
+@pytest.mark.parametrize("learner", CLASSIFIERS)
 def test_every_learner_can_be_chosen_and_trained(session, learner):
     session.choose(replace(session.choice, learner=learner, outer_steps=1))
     assert session.train() and session.record().learner == learner

@@ -38,7 +38,8 @@ class BoxedImages:
 
     def has_class(self) -> Tensor:
         """Say which classes are in which pictures, (n, n_way)."""
-        return torch.stack([torch.bincount(labels, minlength=self.n_way) > 0 for labels in self.labels])
+        counts = [torch.bincount(labels, minlength=self.n_way) for labels in self.labels]
+        return torch.stack(counts) > 0 if counts else torch.empty(0, self.n_way, dtype=torch.bool)
 
 
 @dataclass(frozen=True, eq=False)

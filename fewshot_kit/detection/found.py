@@ -95,7 +95,7 @@ def verdicts(found: Detections, boxes: Tensor, labels: Tensor, overlap: float = 
 
 def precision_recall(truth: BoxedImages, found: Sequence[Detections], label: int) -> tuple[Tensor, Tensor]:
     """Return precision and recall of a class after each of its detections in all pictures, the most certain first, (n,) each."""
-    right, probabilities = [], []
+    right, probabilities = [torch.empty(0, dtype=torch.bool)], [torch.empty(0)]  # there may be no pictures
     for of_picture, boxes, labels in zip(found, truth.boxes, truth.labels, strict=True):
         is_of_class = of_picture.labels == label
         right.append(verdicts(of_picture, boxes, labels)[0][is_of_class])

@@ -17,7 +17,7 @@ from fewshot_kit.detection.boxes import iou
 from fewshot_kit.detection.datasets import annotated_names, is_available, load_annotated
 from fewshot_kit.detection.detector import BoxPredictor, Detector
 from fewshot_kit.detection.evaluate_detection import average_precisions, evaluate_detection
-from fewshot_kit.detection.found import Detections, Seen, verdicts
+from fewshot_kit.detection.found import Detections, Seen, precision_recall, verdicts
 from fewshot_kit.results import Evaluation, Interval
 
 
@@ -56,12 +56,25 @@ class Findings:
             raise ValueError(f"a probability to show from must be above 0 and at most 1, not {threshold!r}")
         return [of_picture.at_least(threshold) for of_picture in self.epochs[-1].found]
 
+    def judged(self, threshold: float) -> list[tuple[np.ndarray, ...]]:
+        """Return what is found in each query, what of it is right, and what was missed, as `plots.found_figure` takes it."""
+        rows, query = [], self.episode.query
+        for found, boxes, labels in zip(self.found(threshold), query.boxes, query.labels, strict=True):
+            is_right, is_found = verdicts(found, boxes, labels)
+            rows.append((*found.arrays(), is_right.numpy(), boxes[~is_found].numpy(), labels[~is_found].numpy()))
+        return rows
+
     def tally(self, threshold: float) -> tuple[int, int, int]:
         """Count the things that were found, those there are, and the boxes that are wrong."""
-        query, found = self.episode.query, self.found(threshold)
-        judged = [verdicts(*of_picture) for of_picture in zip(found, query.boxes, query.labels, strict=True)]
-        n_found = sum(int(is_found.sum()) for _, is_found in judged)
-        return n_found, sum(map(len, query.labels)), sum(int((~is_right).sum()) for is_right, _ in judged)
+        judged = self.judged(threshold)
+        n_right = sum(int(is_right.sum()) for _, _, _, is_right, *_ in judged)
+        n_wrong = sum(int((~is_right).sum()) for _, _, _, is_right, *_ in judged)
+        return n_right, n_right + sum(len(labels) for *_, labels in judged), n_wrong
+
+    def curves(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return precision and recall of each class, as `plots.precision_recall_figure` takes them."""
+        found, query = self.epochs[-1].found, self.episode.query
+        return [tuple(values.numpy() for values in precision_recall(query, found, label)) for label in range(query.n_way)]
 
     def precisions(self) -> Tensor:
         """Return the average precision at an IoU of 0.5 of each class in the queries, (n_way,), NaN where nothing is to be found."""

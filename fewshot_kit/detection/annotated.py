@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,10 @@ class BoxedImages:
     def to(self, device: torch.device | str) -> "BoxedImages":
         boxes, labels = (tuple(value.to(device) for value in values) for values in (self.boxes, self.labels))
         return replace(self, images=self.images.to(device), boxes=boxes, labels=labels)
+
+    def arrays(self) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+        """Return images, boxes and labels as they are drawn."""
+        return self.images.numpy(), [boxes.numpy() for boxes in self.boxes], [labels.numpy() for labels in self.labels]
 
     def has_class(self) -> Tensor:
         """Say which classes are in which pictures, (n, n_way)."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return boxes, labels and probabilities as they are drawn."""
+        return self.boxes.numpy(), self.labels.numpy(), self.probabilities.numpy()
 
     def at_least(self, probability: float) -> "Detections":
         """Keep what is at least so certain."""

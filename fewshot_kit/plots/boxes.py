@@ -1,7 +1,7 @@
 """Pictures with boxes: what a detector learns from, what it finds, what it misses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,15 +16,15 @@ TEXT = 11  # pixels
 
 
 @dataclass(frozen=True)
-class Found:
+class _Found:
     """What was found in one picture, and what is in it."""
 
     boxes: np.ndarray  # (n, 4): left, top, right, bottom in pixels of the picture
     labels: np.ndarray  # (n,)
     probabilities: np.ndarray  # (n,)
-    is_right: np.ndarray | None  # (n,), bool; None: nobody knows what is in the picture
-    missed: np.ndarray  # (m, 4): boxes of things that were not found
-    missed_labels: np.ndarray  # (m,)
+    is_right: np.ndarray | None = None  # (n,), bool; None: nobody knows what is in the picture
+    missed: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))  # (m, 4): boxes of things that were not found
+    missed_labels: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))  # (m,)
 
     def counted(self) -> str:
         """Say how many of them are right, wrong and missed."""
@@ -49,9 +49,13 @@ def marked_figure(images: np.ndarray, boxes: Sequence[np.ndarray], labels: Seque
     return _grid(tiles, f"{len(images)} pictures with {sum(counts)} marked things: {named}")
 
 
-def found_figure(images: np.ndarray, found: Sequence[Found], class_names: Sequence[str]) -> Figure:
-    """Draw what was found in pictures (n, 3, h, w), 0..1: boxes with the class's letter, probability and ✓ or ✗; dashed what was missed."""
-    tiles = []
+def found_figure(images: np.ndarray, found: Sequence[tuple[np.ndarray, ...]], class_names: Sequence[str]) -> Figure:
+    """Draw what was found in pictures (n, 3, h, w), 0..1: boxes with the class's letter, probability and ✓ or ✗; dashed what was missed.
+
+    What was found in a picture is a tuple of boxes (n, 4), labels (n,) and probabilities (n,); and, where it is known what is in it,
+    which of them are right (n,), the boxes (m, 4) of the things that were missed, and their labels (m,).
+    """
+    tiles, found = [], [_Found(*of_picture) for of_picture in found]
     for image, of_picture in zip(images, found, strict=True):
         picture = _Picture(image)
         for box, label in zip(of_picture.missed, of_picture.missed_labels, strict=True):
@@ -67,7 +71,7 @@ def found_figure(images: np.ndarray, found: Sequence[Found], class_names: Sequen
     return _grid(tiles, f"what was found of {named}: {said or 'no pictures'}")
 
 
-def _each(found: Found) -> list[bool]:
+def _each(found: _Found) -> list[bool]:
     return [False] * len(found.labels) if found.is_right is None else found.is_right.tolist()
 
 

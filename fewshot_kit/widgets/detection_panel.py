@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 
 import ipywidgets as widgets
-import numpy as np
 
 from fewshot_kit import plots
 from fewshot_kit.data.cancelling import Check
 from fewshot_kit.demo.detection import DetectionSession, FoundEpoch
-from fewshot_kit.detection.annotated import BoxedImages
-from fewshot_kit.detection.found import Detections, precision_recall, verdicts
-from fewshot_kit.plots.boxes import Found
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN
 from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, Picture, numbered
 from fewshot_kit.widgets.episode_panel import EpisodePanel, Work
@@ -62,8 +58,7 @@ class DetectionPanel(EpisodePanel):
     def _start(self, work: Work) -> object:
         if work.drawn is None or self.shown is None or self.session.episode is not self.shown.learning.episode:
             support = self.session.episode.support
-            boxes, labels = ([value.numpy() for value in values] for values in (support.boxes, support.labels))
-            self.support_image.show_figure(plots.marked_figure(support.images.numpy(), boxes, labels, support.class_names))
+            self.support_image.show_figure(plots.marked_figure(*support.arrays(), support.class_names))
         return work.drawn
 
     def _show_epoch(self, work: Work, epoch: FoundEpoch) -> None:
@@ -71,9 +66,8 @@ class DetectionPanel(EpisodePanel):
 
     def _end(self, work: Work, check: Check) -> object:
         """Draw what does not change with the slider of the probability."""
-        findings, query = work.learning, work.learning.episode.query
-        found, names = findings.epochs[-1].found, query.class_names
-        curves = [tuple(values.numpy() for values in precision_recall(query, found, label)) for label in range(query.n_way)]
+        findings, names = work.learning, work.learning.episode.query.class_names
+        curves = findings.curves()
         check()
         box_map = self.session.map(findings)
         note = f"two dimensions by PCA, with {100 * box_map.share:.0f} % of the variance"
@@ -89,8 +83,7 @@ class DetectionPanel(EpisodePanel):
             picture.show(png, text)
 
     def _draw_found(self) -> None:
-        query = self.shown.learning.episode.query
-        found = judged(self.shown.learning.found(self.threshold.value), query)
+        query, found = self.shown.learning.episode.query, self.shown.learning.judged(self.threshold.value)
         self.found_image.show_figure(plots.found_figure(query.images.numpy(), found, query.class_names))
 
     def _verdict(self) -> str:
@@ -117,23 +110,10 @@ class DetectionPanel(EpisodePanel):
 
     def classify(self, task: OwnTask) -> None:
         """Find what a person has marked in pictures of theirs, by the settings on show."""
-        found = [f.at_least(self.threshold.value) for f in self.session.find_own(task.support, task.queries, self.shown.request.values())]
-        arrays = [Found(*_arrays(f), None, np.empty((0, 4)), np.empty(0, dtype=int)) for f in found]
-        figure = plots.found_figure(task.queries.numpy() / 255, arrays, task.support.class_names)
+        found = self.session.find_own(task.support, task.queries, self.shown.request.values())
+        found = [of_picture.at_least(self.threshold.value) for of_picture in found]
+        figure = plots.found_figure(task.queries.numpy() / 255, [f.arrays() for f in found], task.support.class_names)
         self.own_picture.show(plots.png(figure), figure.get_label(), [len(f) for f in found])
-
-
-def judged(found: list[Detections], truth: BoxedImages) -> list[Found]:
-    """Return what was found in each picture as `plots.found_figure` takes it, with what is right, wrong and missed."""
-    rows = []
-    for of_picture, boxes, labels in zip(found, truth.boxes, truth.labels, strict=True):
-        is_right, is_found = verdicts(of_picture, boxes, labels)
-        rows.append(Found(*_arrays(of_picture), is_right.numpy(), boxes[~is_found].numpy(), labels[~is_found].numpy()))
-    return rows
-
-
-def _arrays(found: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return found.boxes.numpy(), found.labels.numpy(), found.probabilities.numpy()
 
 
 def _heading(text: str) -> widgets.HTML:

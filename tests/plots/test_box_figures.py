@@ -7,15 +7,16 @@ import pytest
 from PIL import Image
 
 from fewshot_kit import plots
+from fewshot_kit.plots import boxes as boxes_module
 
 SCRIPT = "<script>alert(1)</script> $x^2 \n\x00" + "long" * 40
 BOX = np.array([[10.0, 12, 30, 40]])
 NONE = np.empty((0, 4)), np.empty(0, dtype=int)
 
 
-def found(**changes) -> plots.Found:
+def found(**changes) -> tuple:
     given = {"boxes": BOX, "labels": np.array([1]), "probabilities": np.array([0.83]), "is_right": np.array([True])}
-    return plots.Found(**{**given, "missed": NONE[0], "missed_labels": NONE[1], **changes})
+    return tuple({**given, "missed": NONE[0], "missed_labels": NONE[1], **changes}.values())
 
 
 def pixels(figure) -> np.ndarray:
@@ -32,7 +33,7 @@ def test_pictures_stand_in_rows_of_five(n):
 def test_what_was_found_is_said_in_words():
     wrong = found(is_right=np.array([False]), missed=BOX, missed_labels=np.array([0]))
     unknown, nothing = found(is_right=None), found(boxes=NONE[0], labels=NONE[1], probabilities=np.empty(0), is_right=np.empty(0, bool))
-    assert [of.counted() for of in (found(), wrong, unknown, nothing)] == [
+    assert [boxes_module._Found(*of).counted() for of in (found(), wrong, unknown, nothing)] == [
         "1 found", "1 wrong, 1 missed", "1 found", "nothing to find, nothing found",
     ]  # fmt: skip
     figure = plots.found_figure(np.full((2, 3, 64, 64), 0.5), [found(), wrong], ("a", "b"))

@@ -9,14 +9,14 @@ Two protocols, both named wherever a number stands:
 import contextlib
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from fewshot_kit.detection.annotated import BoxedImages, DetectionSampler
+from fewshot_kit.detection.annotated import BoxedImages, DetectionSampler, DrawnDetection
 from fewshot_kit.detection.detector import Detector
 from fewshot_kit.detection.found import Detections
 from fewshot_kit.results import Evaluation, Interval
@@ -46,9 +46,8 @@ def evaluate_detection(
         raise ValueError("an evaluation needs queries: n_query must be at least 1")
     started, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
     measured: list[Tensor] = []
-    for query, answers in detector.detect_drawn(sampler, [sampler.draw(generator) for _ in range(n_episodes)]):
-        found = [_on_cpu(of_picture) for of_picture in answers]
-        measured.append(torch.cat([_map(query, found), _map(query, only_in_own_pictures(query, found))]))
+    for of_episode in precisions_of_episodes(detector, sampler, [sampler.draw(generator) for _ in range(n_episodes)]):
+        measured.append(of_episode)
         if on_progress is not None:
             on_progress(len(measured), Interval.of(torch.stack(measured)[:, 0]))
     metrics = {name: Interval.of(values) for name, values in zip(METRICS, torch.stack(measured).T, strict=True)}
@@ -57,6 +56,13 @@ def evaluate_detection(
         seed=seed, transductive=False, dataset=sampler.dataset.name, split=sampler.dataset.split,
         settings={setting.name: setting.value for setting in detector.settings()}, seconds=time.perf_counter() - started,
     )  # fmt: skip
+
+
+def precisions_of_episodes(detector: Detector, sampler: DetectionSampler, drawn: Sequence[DrawnDetection]) -> Iterator[Tensor]:
+    """Yield the metrics of each episode, (4,) in the order of `METRICS`."""
+    for query, answers in detector.detect_drawn(sampler, drawn):
+        found = [_on_cpu(of_picture) for of_picture in answers]
+        yield torch.cat([_map(query, found), _map(query, only_in_own_pictures(query, found))])
 
 
 def only_in_own_pictures(truth: BoxedImages, found: Sequence[Detections]) -> list[Detections]:

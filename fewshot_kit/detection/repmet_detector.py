@@ -41,7 +41,7 @@ class RepMetDetector(Detector):
 
     def settings(self) -> tuple[Setting, ...]:
         name, value = "support_representatives", self.config.support_representatives
-        several = Setting(name, "representatives a class", value, 1, 5, is_whole=True, source=self.source_of(name))
+        several = Setting(name, "representatives each", value, 1, 5, is_whole=True, source=self.source_of(name))
         return (*super().settings(), several)
 
     def begin_training(self, dataset: AnnotatedImages, generator: torch.Generator) -> None:

@@ -37,9 +37,9 @@ class DetectionPanel(EpisodePanel):
         self.find_button.on_click(lambda _: self.learn())
         buttons = widgets.HBox([self.find_button, self.stop_button])
         pictures = [
-            _heading("<b>Support</b>, all it learns from: one thing marked in each picture"), _scrolled(self.support_image, "200px"),
+            _heading("<b>Support</b>, all it learns from: one thing marked in each picture"), _scrolled(self.support_image, "150px"),
             _heading("<b>Queries</b>: what it finds, with the class's letter and its probability; ✓ right, ✗ wrong, dashed what it missed"),
-            _scrolled(self.found_image, "410px"),
+            _scrolled(self.found_image, "300px"),
             widgets.HBox([self.curve_image, self.map_image], layout=widgets.Layout(flex_flow="row wrap", width="100%", min_height="340px")),
         ]  # fmt: skip
         self.found_image.add_class("fewshot-found-image")
@@ -117,7 +117,9 @@ class DetectionPanel(EpisodePanel):
 
 
 def _heading(text: str) -> widgets.HTML:
-    return widgets.HTML(f'<span style="color:{TEXT}">{text}</span>')
+    line = widgets.HTML(f'<span style="color:{TEXT}">{text}</span>', layout=widgets.Layout(width="auto"))
+    line.add_class("fewshot-text")
+    return line
 
 
 def _scrolled(picture: Picture, height: str) -> widgets.VBox:

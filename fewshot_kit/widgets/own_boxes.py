@@ -26,7 +26,7 @@ LARGEST_SIDE = 800  # pixels of a picture on which boxes are drawn: a phone's is
 MOST_PICTURES = 30
 HOW = (
     "1. Upload pictures. 2. Name the classes. 3. Choose a class below a picture and draw a box around each thing with the mouse; a box can "
-    "be moved, resized and deleted. Leave the pictures unmarked in which things are to be found. 4. Press Find."
+    "be moved, resized and deleted. Leave the pictures unmarked in which things are to be found. 4. Press Find in my pictures."
 )
 
 
@@ -54,7 +54,7 @@ class OwnTask:
 
 
 class OwnBoxes(widgets.VBox):
-    """An upload box, a picture to draw boxes on, and what is found; `on_task` gets an `OwnTask` when a person presses Find."""
+    """An upload box, a picture to draw boxes on, and what is found; `on_task` gets an `OwnTask` when a person presses the button."""
 
     def __init__(self, on_task: Callable[[OwnTask], None], size: int):
         """Make them for a detector that takes pictures of `size` x `size` pixels."""
@@ -69,10 +69,12 @@ class OwnBoxes(widgets.VBox):
         self.classes.observe(lambda change: self._show(), "value")
         self.boxes = BBoxWidget(classes=[], colors=list(CLASS_COLORS), hide_buttons=True)
         self.boxes.layout = widgets.Layout(width="100%", max_width="560px")
+        self.boxes.add_class("fewshot-marked-picture")
         self.boxes.observe(self._drawn, "bboxes")
         self._make_buttons()
         self.status = StatusLine(layout=widgets.Layout(min_height="28px", width="auto"))
         self.result = Picture(flex="0 0 auto", min_width="640px")
+        self.result.add_class("fewshot-own-found-image")
         how = widgets.HTML(f'<span style="color:{TEXT}">{HOW}</span>')
         how.add_class("fewshot-text")
         self.scene = widgets.VBox([self.row, self.boxes], layout=widgets.Layout(width="100%"))
@@ -91,7 +93,8 @@ class OwnBoxes(widgets.VBox):
         self.remove_button.on_click(lambda _: self.remove())
         self.where = widgets.Label()
         self.row = widgets.HBox([self.previous, self.next, self.where, self.remove_button], layout=widgets.Layout(flex_flow="row wrap"))
-        self.find_button = widgets.Button(description="Find", button_style="success", icon="search", layout=widgets.Layout(width="120px"))
+        self.find_button = widgets.Button(description="Find in my pictures", button_style="success", icon="search")
+        self.find_button.layout.width = "190px"
         self.find_button.on_click(lambda _: self.find())
 
     # What a person does.

@@ -132,6 +132,7 @@ class MTLConfig(LearnerConfig):
     first_order: bool = False  # take the inner loop's gradients as constants
     inner_lr: float = 0.01
     inner_steps: int = 100  # full-batch steps ("epochs") of the head
+    views: int = 1  # of a picture before a person: 2, itself and its mirror image, whose features are averaged
     train_inner_lr: float = 0.01
     train_inner_steps: int = 50
     train_way: int = 5
@@ -143,8 +144,8 @@ class MTLConfig(LearnerConfig):
         check_inner_loop(self.inner_lr, self.inner_steps)
         check_inner_loop(self.train_inner_lr, self.train_inner_steps, "train_")
         super().__post_init__()
-        check_at_least(self, train_inner_steps=1, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
-        check_at_most(self, meta_batch_size=MOST_TOGETHER)
+        check_at_least(self, train_inner_steps=1, train_way=2, train_shot=1, train_query=1, meta_batch_size=1, views=1)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER, views=2)
 
 
 # --- learners that measure distances ---
@@ -234,14 +235,15 @@ class NearestMeanConfig(LearnerConfig):
 
     network: NetworkConfig = field(default_factory=ResNet12Config)
     scale: float = 10.0  # of the distances on the unit sphere: how sure the answers are
+    views: int = 1  # of a picture: 2, itself and its mirror image, whose features are averaged
     train_way: int = 64  # classes a batch of training
     train_images: int = 2  # of each class
     label_smoothing: float = 0.1
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(self, train_way=2, train_images=1, label_smoothing=0)
-        check_at_most(self, label_smoothing=0.9)
+        check_at_least(self, train_way=2, train_images=1, label_smoothing=0, views=1)
+        check_at_most(self, label_smoothing=0.9, views=2)
         if not self.scale > 0:
             raise ValueError(f"scale must be above 0, not {self.scale}")
 

@@ -94,9 +94,18 @@ class EmbeddingLearner(TrainableLearner):
         other._buffers = {name: buffer if name.startswith("training_") else buffer.clone() for name, buffer in self._buffers.items()}
         return other
 
+    @property
+    def views(self) -> int:
+        """Say how a picture is seen before a person: 1, as it is; 2, its features are averaged with those of its mirror image."""
+        return 1
+
     @torch.no_grad()
     def embed_all(self, images: Tensor) -> Tensor:
         """Return f(images) of images in any number, uint8 or float, on any device; of a `snapshot`, since threads share the work."""
+        features = self._embed_all(images)
+        return features if self.views == 1 else (features + self._embed_all(images.flip(-1))) / 2
+
+    def _embed_all(self, images: Tensor) -> Tensor:
         if self.network.training or self.device.type != "cpu":  # statistics are shared by all images, or the device works on many at once
             parts = [images] if self.network.training else images.split(2 * IMAGES_TOGETHER)
             return torch.cat([self.embed(to_float(part).to(self.device)) for part in parts])

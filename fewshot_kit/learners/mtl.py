@@ -13,7 +13,7 @@ from fewshot_kit.learners.configs import MTLConfig
 from fewshot_kit.learners.embedding import EmbeddingLearner, OnPlacing
 from fewshot_kit.learners.fine_tune import SGD, Parameters, detached, fine_tune, stack, stacked_gradient, stacked_loss, task_gradient
 from fewshot_kit.learners.heads import apply_head, first_rows, linear_scores, rows_of
-from fewshot_kit.learners.settings import Setting, epochs, learning_rate
+from fewshot_kit.learners.settings import Setting, epochs, learning_rate, views
 
 FEATURES = nn.Identity()  # in the inner loop, the network: features are computed once, and the head alone is fine-tuned
 NONE = -1  # a free place among the collected classes
@@ -146,8 +146,13 @@ class MTL(EmbeddingLearner):
     # What it says of itself.
 
     def settings(self) -> tuple[Setting, ...]:
-        rate = learning_rate(self.config.inner_lr, self.source_of("inner_lr"))
-        return rate, epochs(self.config.inner_steps, self.source_of("inner_steps"), most=200)
+        config, of = self.config, self.source_of
+        steps = epochs(config.inner_steps, of("inner_steps"), most=200)
+        return learning_rate(config.inner_lr, of("inner_lr")), steps, views(config.views, of("views"))
+
+    @property
+    def views(self) -> int:
+        return self.config.views
 
     def describe(self) -> str:
         config = self.config

@@ -7,7 +7,7 @@ from torch import Tensor
 from fewshot_kit.data.episodes import Episode
 from fewshot_kit.learners.configs import NearestMeanConfig
 from fewshot_kit.learners.embedding import class_means, squared_distances
-from fewshot_kit.learners.settings import Setting
+from fewshot_kit.learners.settings import Setting, views
 from fewshot_kit.learners.softmax import Softmax
 
 MOMENTUM = 0.01  # of the running mean of the features
@@ -34,7 +34,11 @@ class NearestMean(Softmax):
 
     def settings(self) -> tuple[Setting, ...]:
         scale = Setting("scale", "sureness", self.config.scale, 0.1, 100.0, scale="log", source=self.source_of("scale"))
-        return (scale,)
+        return scale, views(self.config.views, self.source_of("views"))
+
+    @property
+    def views(self) -> int:
+        return self.config.views
 
     def centred(self, features: Tensor) -> Tensor:
         """Return features (..., d) less the mean of the training classes, of length 1."""

@@ -36,6 +36,11 @@ def epochs(value: int, source: str, most: int = 50) -> Setting:
     return Setting("inner_steps", "epochs", value, 0, most, is_whole=True, source=source)
 
 
+def views(value: int, source: str) -> Setting:
+    """Return the setting of how often a picture is looked at: 2, its mirror image too."""
+    return Setting("views", "views a picture", value, 1, 2, is_whole=True, source=source)
+
+
 def describe(settings: Sequence[Setting]) -> str:
     """Write settings as "learning rate 0.02, epochs 10", "" where there is nothing to set."""
     return ", ".join(str(setting) for setting in settings)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
-from synthetic import NETWORK, noisy_episodes, noisy_images, tiny_reptile
+from synthetic import NETWORK, coloured_images, noisy_episodes, noisy_images, tiny_mtl, tiny_reptile
 
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.learners.configs import LogisticConfig, NearestMeanConfig
@@ -50,6 +50,20 @@ def test_logistic_is_scikit_learns_regression_on_each_support(n_way):
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["nearest_mean", "logistic", "mtl"])
+def test_two_views_average_a_picture_with_its_mirror_image(name):
+    made = make_learner(CONFIGS[name], seed=0).eval() if name in CONFIGS else tiny_mtl()
+    images = noisy_episodes(1)[0].query.images if name in CONFIGS else coloured_images().images[:9].float() / 255
+    plain, two = made.snapshot(), made.with_settings(views=2).snapshot()
+    expected = (plain.embed_all(images) + plain.embed_all(images.flip(-1))) / 2
+    torch.testing.assert_close(two.embed_all(images), expected)
+    torch.testing.assert_close(two.embed_all(images.flip(-1)), expected)
+    assert (expected - plain.embed_all(images)).abs().max() > 1e-4
+    for wrong in (0, 3, 1.5):
+        with pytest.raises(ValueError, match="views"):
+            made.with_settings(views=wrong)
+
+
 def test_an_answer_depends_on_the_picture_alone_and_permuted_classes_permute_it(learner):
     episode = noisy_episodes(1)[0]
     predictor = learner.adapt(episode.support)
@@ -76,7 +90,7 @@ def test_pre_training_learns_the_classes_and_keeps_their_mean_feature(learner):
 
 
 def test_settings_and_values_beyond_use(learner):
-    assert [setting.name for setting in learner.settings()] in (["scale"], ["inverse_regularisation"])
+    assert [setting.name for setting in learner.settings()] in (["scale", "views"], ["inverse_regularisation", "views"])
     for wrong in ({"label_smoothing": 1.0}, {"scale": 0.0}, {"train_way": 1}, {"scale": float("nan")}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             replace(learner.config, **wrong)

@@ -19,14 +19,18 @@ DATASETS = {
     "cifar_fs": "CIFAR-FS (Bertinetto et al. 2019), the classes of CIFAR-100 (Krizhevsky 2009)",
     "photo_patches": "patches of the photographs that scikit-image carries",
     "grocery_store": "Grocery Store (M. Klasson et al. 2019, MIT licence), split by kind of product",
+    "fod_a": "FOD-A (T. Munyer et al. 2021, MIT licence): 15 of its 20 base classes; 5 are kept for validation, the novel 11 for the test",
+    "scenes": "scenes of the kit's own drawings on textured grounds, made anew from a seed",
 }
 KINDS_OF_THINGS = {
     "mini_imagenet": "64 kinds of animals and things, one in the middle of each, made small",
     "fc100": "60 kinds of animals, plants and things at 32 x 32 pixels",
     "cifar_fs": "64 kinds of animals, plants and things at 32 x 32 pixels",
+    "fod_a": "15 kinds of small parts on an airfield's ground",
 }
 INK = "Ink pictures in the kit's canonical form: light ink (1.0) on a dark background (0.0), one channel."
 PHOTOGRAPHS = "Photographs in RGB, 0..1."
+DRAWN = "Pictures in RGB, 0..1."
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # what a config of another shape raises
 
 
@@ -51,7 +55,7 @@ def render_card(name: str, config: dict) -> str:
         f"# {escaped(name)}",
         "",
         escaped(f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network.size} x {network.size} pixels, {network}."),
-        INK if of_ink else PHOTOGRAPHS,
+        INK if of_ink else DRAWN if training["source"]["dataset"] == "scenes" else PHOTOGRAPHS,
         "",
         "## Adapting",
         "",
@@ -138,6 +142,13 @@ def _where(training: dict) -> str:
 
 def _limits(training: dict, of_ink: bool) -> str:
     source = training["source"]
+    if source["dataset"] == "scenes":
+        return "Trained on drawings on made-up grounds: photographs are outside what it has seen."
+    if source["dataset"] == "fod_a":
+        return (
+            f"Trained on photographs of {KINDS_OF_THINGS['fod_a']}: pictures of other things are outside what it has seen. Pictures of one "
+            "class come from one or a few videos, so the support and the queries that it was measured on may show the very same thing."
+        )
     if not of_ink:
         things = KINDS_OF_THINGS.get(source["dataset"], "one kind of thing")
         return f"Trained on photographs of {things}: pictures of other things, drawings among them, are outside what it has seen."

@@ -60,7 +60,7 @@ def test_a_person_with_photographs(tmp_path, monkeypatch, photographs, stem, the
 
         with person.sees_change("learning"):
             person.type_number("epochs", "3")
-        person.sees_status("3 epochs;")
+        person.sees_status("3 epochs[;,]")
         person.open_folder(photographs)
         person.sees_status("4 classes, not 5.*learned")
         person.shoot(f"{stem}_folder")

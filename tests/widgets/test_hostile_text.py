@@ -65,7 +65,7 @@ def test_an_error_and_an_answer_are_text(text):
 def test_the_name_of_a_data_set_is_text(text):
     session = demo_session("characters", n_way=3, n_shot=1, n_query=1)
     request = Request(dataset=f"folder:{text}", n_way=3, n_shot=1, n_query=1, seed=0)
-    controls = DataControls(lambda: request, lambda **changes: None, lambda path: None, most_classes=5)
+    controls = DataControls(session.shelf, lambda: request, lambda **changes: None, lambda path: None, most_classes=5)
     with checked(controls) as pages:
         controls.show(request, session.dataset, Limits.of(session.dataset, None))
     assert is_shown(title(request.dataset), pages)

@@ -19,7 +19,6 @@ from synthetic import CONFIG, noisy_images, same_state, train_on
 from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.demo import training as session_module
 from fewshot_kit.demo.training import SettingError, TrainingSession
-from fewshot_kit.training import train as train_module
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.runs import read_run
 from fewshot_kit.training.train import BEST, LAST, Run, open_run, train
@@ -311,8 +310,8 @@ def test_a_missing_data_set_is_told_before_anything_is_written(panel, monkeypatc
     def missing(*arguments, **settings):
         raise ConnectionError("no network to fetch <omniglot>")
 
-    for module_of_it in (train_module, session_module):
-        monkeypatch.setattr(module_of_it, "load_dataset", missing)
+    monkeypatch.setattr(session_module, "load_dataset", missing)
+    monkeypatch.setattr("fewshot_kit.data.datasets.load_dataset", missing)
     panel.start()
     with pytest.raises(ConnectionError):
         panel.wait(TIMEOUT)

@@ -38,11 +38,11 @@ def photographs(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("stem", "theme", "width"),
-    [("08_meta_transfer_learning", "Dark", 900), ("07_meta_lstm", "Light", 1400)],
+    ("stem", "theme", "width", "views"),
+    [("08_meta_transfer_learning", "Dark", 900, ", 2 views a picture"), ("07_meta_lstm", "Light", 1400, "")],
     ids=["mtl-dark-narrow", "meta_lstm-light-wide"],
 )
-def test_a_person_with_photographs(tmp_path, monkeypatch, photographs, stem, theme, width):
+def test_a_person_with_photographs(tmp_path, monkeypatch, photographs, stem, theme, width, views):
     set_theme(tmp_path, theme)
     notebook = NOTEBOOK.with_name(f"{stem}.ipynb")
     monkeypatch.setattr(test_browser, "NOTEBOOK", notebook)
@@ -60,7 +60,7 @@ def test_a_person_with_photographs(tmp_path, monkeypatch, photographs, stem, the
 
         with person.sees_change("learning"):
             person.type_number("epochs", "3")
-        person.sees_status("3 epochs[;,]")
+        person.sees_status(f"3 epochs{views};")
         person.open_folder(photographs)
         person.sees_status("4 classes, not 5.*learned")
         person.shoot(f"{stem}_folder")

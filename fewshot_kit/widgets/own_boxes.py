@@ -40,7 +40,11 @@ class Marked:
 
     def annotation(self) -> Annotation:
         """Return its boxes as an annotation file would have them."""
-        boxes = [(b["x"], b["y"], b["x"] + b["width"], b["y"] + b["height"]) for b in self.bboxes]
+        try:
+            corners = [[float(box[name]) for name in ("x", "y", "width", "height")] for box in self.bboxes]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"a box of {self.name} has no place (x, y, width and height as numbers); draw it anew") from error
+        boxes = [(x, y, x + width, y + height) for x, y, width, height in corners]
         return Annotation(PurePosixPath(self.name), self.name, tuple(boxes), tuple(str(b.get("label", "")) for b in self.bboxes))
 
 
@@ -139,7 +143,7 @@ class OwnBoxes(widgets.VBox):
 
     def _drawn(self, change: dict) -> None:
         if self.pictures and not self._is_showing:
-            self.pictures[self.at].bboxes = [dict(box) for box in change["new"]]
+            self.pictures[self.at].bboxes = [dict(box) for box in change["new"] if isinstance(box, dict)]
             self._count()
 
     # What it comes to.

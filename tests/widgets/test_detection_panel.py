@@ -133,6 +133,8 @@ BOXES = {
     "of a class that is not named": ([{"x": 3, "y": 3, "width": 9, "height": 9, "label": "hat"}], "is of class 'hat', which is not among"),
     "twice on one thing": ([{"x": 3, "y": 3, "width": 20, "height": 20, "label": name} for name in ("mug", "key")], "of the same thing"),
     "outside": ([{"x": 300, "y": 3, "width": 20, "height": 20, "label": "mug"}], "is outside its picture"),
+    "without a place": ([{"label": "mug"}], "has no place (x, y, width and height as numbers)"),
+    "of a text": ([{"x": None, "y": 3, "width": 20, "height": 20, "label": "mug"}], "has no place (x, y, width and height as numbers)"),
     "of no number": ([{"x": float("nan"), "y": 3, "width": 20, "height": 20, "label": "mug"}], "that is no number"),
 }
 

@@ -13,7 +13,7 @@ from fewshot_kit.data.opening import expanded
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.data.trees import open_tree, pictures_by_class
 from fewshot_kit.demo.request import FOLDER
-from fewshot_kit.networks.configs import network_config
+from fewshot_kit.networks.configs import PYRAMIDS, network_config
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, list_checkpoints, read_config
 
 LOOKED_AT = 12  # pictures of a folder
@@ -66,6 +66,6 @@ def checkpoints_for(*, in_colour: bool) -> list[str]:
     for name in list_checkpoints():
         with suppress(ValueError, KeyError, TypeError):  # one that cannot be read is none to recommend
             network = network_config(read_config(PRETRAINED / name)["hyper_parameters"]["network"])
-            if (network.channels == 3) == in_colour and network.kind != "pyramid":  # which finds things, and classifies no picture
+            if (network.channels == 3) == in_colour and network.kind not in PYRAMIDS:  # which finds things, and classifies no picture
                 found.append(name)
     return found

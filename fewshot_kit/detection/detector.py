@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_kit.data.images import to_float
 from fewshot_kit.detection.annotated import AnnotatedImages, BoxedImages, DetectionSampler, DrawnDetection, check_support
@@ -23,7 +23,6 @@ from fewshot_kit.learners.detector_configs import DetectorConfig
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads
-from fewshot_kit.networks.pyramid import STRIDES
 
 PICTURES_TOGETHER = 8  # looked at at a time, by one thread
 
@@ -64,7 +63,7 @@ class Detector(TrainableLearner):
         self.config = config
         self.network = from_config(config.network)
         self.preprocessing = self.network.preprocessing
-        self.proposals = ProposalHead(config.network.map_channels, STRIDES[0])
+        self.proposals = ProposalHead(config.network.map_channels, config.network.maps[0][0])
         self.head = BoxHead(config)
 
     # --- what a subclass says ---
@@ -100,7 +99,8 @@ class Detector(TrainableLearner):
     def look(self, maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return embeddings (n_total, d) and offsets (n_total, 4) of boxes, a tensor (n, 4) a picture, those of the first picture first."""
         side = self.config.roi_side
-        pooled = [roi_align(features, boxes, stride, side) for features, stride in zip(maps, STRIDES, strict=True)]
+        strides = [stride for stride, _ in self.config.network.maps]
+        pooled = [roi_align(features, boxes, stride, side) for features, stride in zip(maps, strides, strict=True)]
         return self.head(torch.cat(pooled, dim=1))
 
     @torch.no_grad()
@@ -180,6 +180,10 @@ class Detector(TrainableLearner):
 
     # --- training ---
 
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """Return what the outer optimiser steps on: all but the network's frozen blocks."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
     def begin_training(self, dataset: AnnotatedImages, generator: torch.Generator) -> None:
         """Count the batches from here: what is drawn in a picture depends on that alone, which a run saves, so it can be resumed."""
         self.register_buffer("training_n_seen", torch.zeros((), dtype=torch.int64))
@@ -199,7 +203,7 @@ class Detector(TrainableLearner):
         images, true, labels, config = to_float(batch.images), batch.boxes, batch.labels, self.config
         maps = self.network(images)
         logits, found = self.proposals(maps[0])
-        points = cell_middles(*maps[0].shape[-2:], STRIDES[0]).to(images)
+        points = cell_middles(*maps[0].shape[-2:], self.proposals.stride).to(images)
         objectness, edges = proposal_losses(logits, found, true, points)
         proposed = propose(logits, found, *images.shape[-2:], config.n_proposals, config.proposal_overlap)
         drawn = [

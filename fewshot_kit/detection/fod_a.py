@@ -14,6 +14,7 @@ from fewshot_kit.data.sources import cache_folder, find_file
 from fewshot_kit.data.trees import open_tree
 from fewshot_kit.detection.annotated import AnnotatedImages
 from fewshot_kit.detection.annotations import Annotation, picture_boxes
+from fewshot_kit.detection.boxes import clipped
 from fewshot_kit.detection.voc import read_voc
 
 ARCHIVE = "fod_a/voc.zip"
@@ -84,4 +85,4 @@ def _by_class(annotations: list[Annotation], path: str) -> dict[str, list[Annota
 
 
 def _scaled(annotation: Annotation, size: int) -> torch.Tensor:
-    return picture_boxes(annotation, *annotation.size) * (size / annotation.size[0])
+    return clipped(picture_boxes(annotation, *annotation.size) * (size / annotation.size[0]), size, size)  # a last digit may be above it

@@ -1,11 +1,11 @@
 """The hyper-parameters of detectors, as they stand in config.json and as flags of the command line; no torch is needed to read them."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from fewshot_kit.learners.base_config import LearnerConfig
 from fewshot_kit.learners.checks import check_at_least, check_at_most, check_inner_loop
-from fewshot_kit.networks.configs import NetworkConfig, PyramidConfig
+from fewshot_kit.networks.configs import PYRAMIDS, NetworkConfig, PyramidConfig
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,11 @@ class DetectorConfig(LearnerConfig):
     """Hyper-parameters that all detectors share: how boxes are proposed, looked at and thinned out. The support's overlap is RepMet's."""
 
     network: NetworkConfig = field(default_factory=PyramidConfig)
-    networks: ClassVar[tuple[str, ...]] = ("pyramid",)
+    networks: ClassVar[tuple[str, ...]] = PYRAMIDS
     roi_side: int = 4  # cells of a box and direction
     hidden: int = 256  # of the layer between a box's features and its embedding
     n_features: int = 128  # of the embedding
+    embeds: Literal["hidden", "mean"] = "hidden"  # the hidden layer; or the mean features of a box, which suits a pre-trained network
     train_images: int = 16  # pictures a batch of training
     train_boxes: int = 16  # of a picture that the head learns from, half of them at most of things
     n_proposals: int = 40  # of a picture
@@ -37,6 +38,8 @@ class DetectorConfig(LearnerConfig):
         for name in ("proposal_overlap", "support_overlap", "objectness_weight", "overlap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
+        if self.embeds not in ("hidden", "mean"):
+            raise ValueError(f"embeds must be hidden or mean, not {self.embeds!r}")
         if not 0 < self.score_threshold <= 1:
             raise ValueError(f"score_threshold must be above 0 and at most 1, not {self.score_threshold!r}; 0.05 shows nearly everything")
 

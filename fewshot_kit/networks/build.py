@@ -2,17 +2,17 @@
 
 A network is an `nn.Module` from float images `(n, channels, height, width)` in 0..1 to features `(n, n_features)`. It knows its
 `config`, which names its kind, its `preprocessing`, `n_features`, and its `layers()` by name from the picture up. It has no head. A
-pyramid gives three maps `(n, map_channels, h, w)` in place of features: detection looks where things are.
+pyramid gives maps `(n, channels, h, w)` in place of features, as its `config.maps` says: detection looks where things are.
 """
 
 from torch import nn
 
 from fewshot_kit.networks.configs import NetworkConfig
 from fewshot_kit.networks.conv4 import Conv4
-from fewshot_kit.networks.pyramid import Pyramid
+from fewshot_kit.networks.pyramid import Pyramid, ResNetPyramid
 from fewshot_kit.networks.resnet12 import ResNet12
 
-_CLASSES = {"conv4": Conv4, "resnet12": ResNet12, "pyramid": Pyramid}
+_CLASSES = {"conv4": Conv4, "resnet12": ResNet12, "pyramid": Pyramid, "resnet12_pyramid": ResNetPyramid}
 
 
 def from_config(config: NetworkConfig) -> nn.Module:

@@ -111,11 +111,49 @@ class PyramidConfig:
         _check_room(self.widths[0] * self.size**2 // 4, f"widths {self.widths} at size {self.size} need")
 
     @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Return the stride in pixels and the channels of each map, of the one that things are proposed from first."""
+        return tuple((stride, self.map_channels) for stride in (8, 16, 32))
+
+    @property
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.size, self.channels, self.mean, self.std)
 
     def __str__(self) -> str:
         return f"residual network with a feature pyramid, widths {' '.join(map(str, self.widths))}"
+
+
+@dataclass(frozen=True)
+class ResNetPyramidConfig(ResNet12Config):
+    """Shape of a `ResNetPyramid`: a ResNet-12, which may be one that was pre-trained, as a pyramid of two depths."""
+
+    size: int = 160  # pictures are size x size pixels; the weights fit any size
+    map_channels: int = 64  # of the map that things are proposed from
+    frozen_blocks: int = 2  # of the four, from the picture up, stay as they were: what tells edges and colours apart serves any thing
+    kind: str = field(default="resnet12_pyramid", init=False)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if type(self.map_channels) is not int or self.map_channels % 8 or not 8 <= self.map_channels <= MAX_WIDTH:
+            raise ValueError(
+                f"map_channels must be a multiple of 8 (the groups of group norm) from 8 to {MAX_WIDTH}, not {self.map_channels!r}"
+            )
+        if type(self.frozen_blocks) is not int or not 0 <= self.frozen_blocks <= 4:
+            raise ValueError(f"frozen_blocks must be from 0 to 4, the number of blocks, not {self.frozen_blocks!r}")
+        if self.size < 32 or self.channels != 3:
+            raise ValueError(f"a pyramid takes pictures in colour from 32 pixels up, not size {self.size} and channels {self.channels}")
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Return the stride in pixels and the channels of each map, of the one that things are proposed from first."""
+        return (8, self.map_channels), (8, self.widths[2]), (16, self.widths[3])
+
+    def on(self, backbone: ResNet12Config) -> "ResNetPyramidConfig":
+        """Return it with the shape and the statistics of a ResNet-12 whose weights it starts from."""
+        return replace(self, **{name: getattr(backbone, name) for name in ("widths", "norm", "drop_block", "mean", "std")})
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, as a pyramid of its last two blocks"
 
 
 def _check_room(n_values: int, what: str) -> None:
@@ -126,8 +164,14 @@ def _check_room(n_values: int, what: str) -> None:
         )
 
 
-NetworkConfig = Conv4Config | ResNet12Config | PyramidConfig
-KINDS: dict[str, type[NetworkConfig]] = {"conv4": Conv4Config, "resnet12": ResNet12Config, "pyramid": PyramidConfig}
+NetworkConfig = Conv4Config | ResNet12Config | PyramidConfig | ResNetPyramidConfig
+PYRAMIDS = ("pyramid", "resnet12_pyramid")  # which give maps, for detection, in place of features
+KINDS: dict[str, type[NetworkConfig]] = {
+    "conv4": Conv4Config,
+    "resnet12": ResNet12Config,
+    "pyramid": PyramidConfig,
+    "resnet12_pyramid": ResNetPyramidConfig,
+}
 
 
 def network_config(values: dict) -> NetworkConfig:
@@ -139,7 +183,7 @@ def network_config(values: dict) -> NetworkConfig:
 
 
 def take_same_weights(one: NetworkConfig, other: NetworkConfig) -> bool:
-    """Say whether the weights of one network fit another: a ResNet-12 and a pyramid take pictures of any size."""
+    """Say whether the weights of one network fit another: a ResNet-12 and pyramids take pictures of any size."""
     if type(one) is type(other) and not isinstance(one, Conv4Config):
         one = replace(one, size=other.size)
     return one == other

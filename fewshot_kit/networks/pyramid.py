@@ -1,16 +1,15 @@
-"""A residual network with a small feature pyramid (Lin et al. 2017): maps of three depths, each told what the deeper ones have seen."""
+"""Residual networks with a small feature pyramid (Lin et al. 2017): maps of several depths, told what the deeper ones have seen."""
 
 from itertools import pairwise
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_kit.networks.configs import PyramidConfig
+from fewshot_kit.networks.configs import PyramidConfig, ResNetPyramidConfig
 from fewshot_kit.networks.normalised import normalised
-from fewshot_kit.networks.resnet12 import Block
-
-STRIDES = (8, 16, 32)  # pixels a cell, of the three maps
+from fewshot_kit.networks.resnet12 import Block, ResNet12
 
 
 class Pyramid(nn.Module):
@@ -43,6 +42,35 @@ class Pyramid(nn.Module):
         """Return the layers by name, from the picture up."""
         blocks = {f"block {number}": block for number, block in enumerate(self.blocks, start=1)}
         return {"stem": self.stem, **blocks, "pyramid": self.laterals}
+
+
+class ResNetPyramid(ResNet12):
+    """A ResNet-12 as a pyramid: float images (n, 3, h, w) in 0..1 -> three maps, of strides 8, 8 and 16.
+
+    The first map joins the last two blocks, and things are proposed from it; the others are these blocks' own, as a picture's features are
+    made of them. So a network that was trained to tell pictures apart brings what it knows along (`start_from`). Frozen blocks learn
+    nothing, and their batch norm keeps its statistics.
+    """
+
+    def __init__(self, config: ResNetPyramidConfig):
+        super().__init__(config)
+        self.laterals = nn.ModuleList(nn.Conv2d(width, config.map_channels, 1) for width in config.widths[2:])
+        self.blocks[: config.frozen_blocks].requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = normalised(images, self.preprocessing.mean, self.preprocessing.std).contiguous(memory_format=torch.channels_last)
+        fine = self.blocks[:3](x)
+        deep = self.blocks[3](fine)
+        above = F.interpolate(self.laterals[1](deep), size=fine.shape[-2:], mode="nearest")
+        return [self.laterals[0](fine) + above, fine, deep]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.blocks[: self.config.frozen_blocks].eval()
+        return self
+
+    def layers(self) -> dict[str, nn.Module]:
+        return {**super().layers(), "pyramid": self.laterals}
 
 
 def _strided(n_in: int, n_out: int) -> tuple[nn.Module, ...]:

@@ -20,7 +20,7 @@ from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.learners.repmet import RepMet
 from fewshot_kit.learners.reptile import Reptile
 from fewshot_kit.learners.softmax import Softmax
-from fewshot_kit.networks.configs import take_same_weights
+from fewshot_kit.networks.configs import PYRAMIDS, take_same_weights
 
 _CLASSES: dict[str, type[TrainableLearner]] = {
     "reptile": Reptile,
@@ -70,7 +70,7 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
     if name is None and size is None:
         return learner
     network = learner.config.network
-    if name not in (None, learner_name(learner)) and network.kind == "pyramid":
+    if name not in (None, learner_name(learner)) and network.kind in PYRAMIDS:
         raise ValueError(f"a detector's network gives no features for {name!r}; leave learner out")
     name = name or learner_name(learner)
     if size is not None:

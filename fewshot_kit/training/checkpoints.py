@@ -15,7 +15,7 @@ import torch
 from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.locks import locked
 from fewshot_kit.learners.base import Learner, TrainableLearner
-from fewshot_kit.networks.configs import take_same_weights
+from fewshot_kit.networks.configs import ResNet12Config, ResNetPyramidConfig, take_same_weights
 from fewshot_kit.training.build import build_learner, learner_name
 from fewshot_kit.training.cards import UNFIT, render_card, safe_card
 from fewshot_kit.training.checkpoint_folder import (
@@ -223,17 +223,22 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
 def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:
     """Copy a checkpoint's weights into `learner`, and return where they came from: its name, its sha256 and its training.
 
-    All weights where both have the same, else those of the network. Raises ValueError if the networks differ.
+    All weights where both have the same, else those of the network, or of the ResNet-12 in a pyramid. Raises ValueError if the networks
+    differ.
     """
     theirs = checkpoint.learner
-    if not take_same_weights(theirs.config.network, learner.config.network):
+    one, other = theirs.config.network, learner.config.network
+    if isinstance(other, ResNetPyramidConfig) and type(one) is ResNet12Config and other == other.on(one):
+        learner.network.blocks.load_state_dict(theirs.network.blocks.state_dict())
+    elif take_same_weights(one, other):
+        is_same = type(theirs) is type(learner) and _shapes(theirs) == _shapes(learner)
+        mine, given = (learner, theirs) if is_same else (learner.network, theirs.network)
+        mine.load_state_dict(given.state_dict())
+    else:
         raise ValueError(
             f"start_from: {checkpoint.name} has the network {theirs.config.network!r}, but {learner.config.network!r} is to be trained; "
             f"choose another checkpoint, or leave the flags of the network out: then it is the checkpoint's"
         )
-    is_same = type(theirs) is type(learner) and _shapes(theirs) == _shapes(learner)
-    mine, other = (learner, theirs) if is_same else (learner.network, theirs.network)
-    mine.load_state_dict(other.state_dict())
     return {"name": checkpoint.name, **{key: checkpoint.config[key] for key in ("sha256", "training")}}
 
 

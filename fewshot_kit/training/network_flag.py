@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewshot_kit.learners.configs import LearnerConfig
-from fewshot_kit.networks.configs import KINDS, network_config
+from fewshot_kit.networks.configs import KINDS, NetworkConfig, ResNet12Config, ResNetPyramidConfig, network_config
 from fewshot_kit.training.checkpoint_folder import find_checkpoint, read_config
 from fewshot_kit.training.run_folder import has_begun, read_begun, usual_folder
 
@@ -28,7 +28,7 @@ def take_network(words: list[str], learner: LearnerConfig, dataset: str) -> tupl
             raise ValueError(f"--network must be one of {', '.join(KINDS)}, not {given.network!r}")
         at = next(i for i, word in enumerate(words) if word.partition("=")[0] == "--network")
         del rest[at : at + (1 if "=" in words[at] else 2)]
-        return replace(learner, network=KINDS[given.network]()), rest
+        return replace(learner, network=_new(given.network, given.start_from)), rest
     if given.start_from is not None and {"-h", "--help"}.isdisjoint(words):
         folder = given.out or usual_folder(learner, given.dataset)
         if given.resume and has_begun(folder):
@@ -36,3 +36,12 @@ def take_network(words: list[str], learner: LearnerConfig, dataset: str) -> tupl
         start = read_config(find_checkpoint(given.start_from))["hyper_parameters"]["network"]
         return replace(learner, network=network_config(start)), rest
     return learner, rest
+
+
+def _new(kind: str, start: str | None) -> NetworkConfig:
+    """Return the usual network of a kind; a pyramid on a ResNet-12 takes the shape of the one that it starts from."""
+    network = KINDS[kind]()
+    if start is None or not isinstance(network, ResNetPyramidConfig):
+        return network
+    backbone = network_config(read_config(find_checkpoint(start))["hyper_parameters"]["network"])
+    return network.on(backbone) if type(backbone) is ResNet12Config else network

@@ -50,7 +50,7 @@ class DetectionPanel(EpisodePanel):
     # What the base asks for.
 
     def _own_part(self) -> OwnBoxes:
-        return OwnBoxes(self.classify, self.session.learner.preprocessing.size)
+        return OwnBoxes(lambda task: self.worker.submit(self._find_own), self.session.learner.preprocessing.size)
 
     def _warning(self, dataset: str, check: Check) -> str:
         return ""
@@ -107,6 +107,13 @@ class DetectionPanel(EpisodePanel):
         self._draw_found()
         self._say_shown("on show: ")
         self._answer_again()
+
+    def _find_own(self, check: Check) -> None:
+        """Search a person's own pictures, after a learning that is under way: what answers is what is on show."""
+        if self.running is not None or self.requested is not self.shown.request:
+            self._serve(check)  # at its end it answers the own pictures too
+        else:
+            self._answer_again()
 
     def classify(self, task: OwnTask) -> None:
         """Find what a person has marked in pictures of theirs, by the settings on show."""

@@ -184,9 +184,9 @@ class TrainPanel(widgets.VBox):
     def _show_state(self) -> None:
         """Show where the run stands when nothing is done to it."""
         self._state = "idle"
+        self._show_controls()  # before the words: who reads them may press at once
         if self.error is None:
             self.status.say(self._where_it_stands())
-        self._show_controls()
 
     def _where_it_stands(self) -> str:
         session = self.session
@@ -209,8 +209,8 @@ class TrainPanel(widgets.VBox):
         self.error, self._state = error, "idle"
         if isinstance(error, SettingError):
             self.settings.mark({error.name: str(error)})
-        self.status.show_error(_for_a_person(error))
         self._show_controls()
+        self.status.show_error(_for_a_person(error))
 
 
 def _for_a_person(error: Exception) -> Exception:

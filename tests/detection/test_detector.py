@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,13 +21,18 @@ from fewshot_kit.detection.proposals import Proposals
 from fewshot_kit.detection.repmet_detector import RepMetDetector, background, background_loss, posteriors
 from fewshot_kit.detection.softmax_detector import SoftmaxDetector
 from fewshot_kit.detection.training_boxes import THING, draw_boxes
-from fewshot_kit.learners.configs import RepMetConfig
+from fewshot_kit.learners.configs import NearestMeanConfig, RepMetConfig
 from fewshot_kit.learners.detector_configs import RepMetDetectorConfig, SoftmaxDetectorConfig
 from fewshot_kit.learners.repmet import RepMet
-from fewshot_kit.networks.configs import PyramidConfig
-from fewshot_kit.networks.pyramid import STRIDES, Pyramid
+from fewshot_kit.networks.build import from_config
+from fewshot_kit.networks.configs import PyramidConfig, ResNet12Config, ResNetPyramidConfig
+from fewshot_kit.networks.pyramid import Pyramid
+from fewshot_kit.training.build import make_learner
+from fewshot_kit.training.checkpoints import Checkpoint, start_from
 
 SMALL = PyramidConfig(widths=(8, 8, 16, 16, 16), map_channels=16, size=64)
+ON_RESNET = ResNetPyramidConfig(widths=(8, 8, 16, 16), map_channels=16, size=64)
+NEAREST = NearestMeanConfig()
 SHAPE = {"network": SMALL, "roi_side": 2, "hidden": 32, "n_features": 8, "n_proposals": 12}
 TINY = RepMetDetectorConfig(**SHAPE, n_representatives=2)
 PLAIN = SoftmaxDetectorConfig(**SHAPE)
@@ -94,12 +100,12 @@ def test_the_length_of_an_embedding_says_nothing_and_a_new_head_moves_no_box(gen
 # --- the network and its training ---
 
 
+@pytest.mark.parametrize("config", [SMALL, ON_RESNET], ids=["pyramid", "on resnet12"])
 @pytest.mark.parametrize("size", [(64, 64), (96, 64), (75, 50)])
-def test_the_pyramid_has_a_cell_for_every_stride(size):
-    maps = Pyramid(SMALL).eval()(torch.rand(2, 3, *size))
-    assert len(maps) == len(STRIDES)
-    for features, stride in zip(maps, STRIDES, strict=True):
-        assert features.shape[:2] == (2, 16)
+def test_a_pyramid_has_a_cell_for_every_stride(size, config):
+    maps = from_config(config).eval()(torch.rand(2, 3, *size))
+    for features, (stride, channels) in zip(maps, config.maps, strict=True):
+        assert features.shape[:2] == (2, channels)
         assert all(abs(n - side / stride) < 1 for n, side in zip(features.shape[-2:], size, strict=True))
 
 
@@ -113,6 +119,27 @@ def test_a_thing_moved_by_a_cell_moves_the_finest_map_by_one():
         change = (pyramid.blocks[0](pyramid.stem(marked)) - pyramid.blocks[0](pyramid.stem(blank))).abs().sum(1)[0]
     row, column = divmod(int(change.argmax()), change.shape[1])
     assert abs(row - 8) <= 1 and abs(column - 5) <= 1
+
+
+def test_a_pyramid_on_a_resnet12_sees_what_the_resnet12_saw_and_leaves_frozen_blocks_as_they_were():
+    """Its deepest map, averaged, is the features of the network whose blocks it took; training moves none of the frozen ones."""
+    backbone = replace(NEAREST, network=ResNet12Config(widths=(8, 8, 16, 16), mean=(0.4,) * 3, std=(0.2,) * 3))
+    start, detector = make_learner(backbone, seed=3), tiny(network=ON_RESNET.on(backbone.network), embeds="mean")
+    start_from(Checkpoint("start", Path(), start.eval(), {"sha256": "", "training": {}}, ""), detector)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(detector.network(images)[2].mean((2, 3)), start.network(images))
+    before = {name: value.clone() for name, value in detector.network.state_dict().items()}
+    optimizer = torch.optim.SGD(detector.trainable_parameters(), lr=0.1)
+    detector.loss(batch_of(painted_boxes(3, 2))).backward()
+    optimizer.step()
+    moved = {name for name, value in detector.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[1] for name in moved if name.startswith("blocks")} == {"2", "3"} and any("laterals" in name for name in moved)
+
+
+def test_a_pyramid_on_another_resnet12_is_refused():
+    start, other = make_learner(replace(NEAREST, network=ResNet12Config(widths=(8, 8, 16, 24))), seed=0), tiny(network=ON_RESNET)
+    with pytest.raises(ValueError, match="start_from: start has the network"):
+        start_from(Checkpoint("start", Path(), start, {"sha256": "", "training": {}}, ""), other)
 
 
 @pytest.mark.parametrize("config", [TINY, PLAIN], ids=["repmet", "softmax"])

@@ -68,7 +68,7 @@ def test_what_it_cannot_be_trained_on_is_told(tmp_path, capsys):
     assert main([*words, "--dataset", "omniglot"]) == 1
     assert "no data set with boxes is called 'omniglot'" in capsys.readouterr().err
     assert main([*words, "--network", "conv4"]) == 1
-    assert "takes a network pyramid, not conv4" in capsys.readouterr().err
+    assert "takes a network pyramid or resnet12_pyramid, not conv4" in capsys.readouterr().err
     assert main(["train", "protonet", "--network", "pyramid", "--outer-steps", "1", "--out", str(tmp_path / "run")]) == 1
     assert "takes a network conv4 or resnet12, not pyramid" in capsys.readouterr().err
     with pytest.raises(ValueError, match="taken as they are"):

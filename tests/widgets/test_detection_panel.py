@@ -1,6 +1,7 @@
 """The panel of detection without a browser: what is on show follows the controls, and a person's own boxes are found elsewhere."""
 
 import io
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -111,6 +112,7 @@ def test_what_a_person_marks_is_found_in_their_other_pictures(panel):
     own(panel)
     assert "2 marked, 4 to be searched" in panel.own_picture.status.value
     press(panel.own_picture.find_button)
+    settle(panel)
     said = panel.own_picture.status.value
     assert "Error" not in said and said.count("found") == 4 and "1.png: " in said
     assert panel.own_picture.result.value and panel.own_picture.result.tooltip.startswith("what was found of A mug, B key")
@@ -122,10 +124,22 @@ def test_what_a_person_marks_is_found_in_their_other_pictures(panel):
 def test_own_pictures_are_searched_again_with_other_settings(panel):
     own(panel)
     press(panel.own_picture.find_button)
+    settle(panel)
     before = panel.own_picture.result.value
     panel.threshold.value = 0.05
     settle(panel)
     assert panel.own_picture.result.value != before
+
+
+def test_a_search_of_own_pictures_keeps_no_kernel_waiting_and_comes_after_the_learning(panel, monkeypatch):
+    own(panel)
+    threads, find = [], panel.session.find_own
+    monkeypatch.setattr(panel.session, "find_own", lambda *given: threads.append(threading.current_thread()) or find(*given))
+    panel.ask(n_query=1)  # a learning is under way
+    press(panel.own_picture.find_button)
+    settle(panel)
+    assert panel.shown.request is panel.requested and panel.shown.request.n_query == 1
+    assert panel.own_picture.status.value.count("found") == 4 and threads and threading.main_thread() not in threads
 
 
 BOXES = {

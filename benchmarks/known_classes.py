@@ -2,8 +2,8 @@
 
     python benchmarks/known_classes.py repmet_detector-fod_a --dataset fod_a
 
-All training pictures are the support: every class is the mean of what its boxes show. Prints the mAP50 and the mAP50-95 over all pictures
-of `train_held_out`, every class looked for in all of them. One measurement on all pictures: there are no episodes, and no interval.
+All training pictures are the support: every class is the mean of what its boxes show. Prints the mAP50 and the mAP50-95 over the pictures
+held out of the split that it was trained on, every class looked for in all of them. One measurement on all: no episodes, no interval.
 """
 
 import argparse
@@ -22,8 +22,10 @@ def main() -> None:
     parser.add_argument("--dataset", default="fod_a")
     given = parser.parse_args()
     use_one_thread()
-    detector = load_checkpoint(given.checkpoint).learner
-    train, held_out = (load_annotated(given.dataset, split, size=detector.preprocessing.size) for split in ("train", "train_held_out"))
+    checkpoint = load_checkpoint(given.checkpoint)
+    detector, split = checkpoint.learner, checkpoint.config["training"]["source"].get("split", "train")
+    size = detector.preprocessing.size
+    train, held_out = (load_annotated(given.dataset, name, size=size) for name in (split, f"{split}_held_out"))
     predictor = detector.adapt(train.take(torch.arange(len(train))))
     truth = held_out.take(torch.arange(len(held_out)))
     precisions = average_precisions(truth, predictor.detect(truth.images))

@@ -18,6 +18,7 @@ class TaskSource:
     """A data set and how more tasks are made of it."""
 
     dataset: str = "omniglot"
+    split: str = "train"  # or "trainval" of pictures with boxes: the validation classes too, once everything is chosen
     samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
     rotations: bool | None = None  # every class also turned by 90, 180, 270 degrees (Vinyals et al. 2016); left out: as the data set wants
     reflections: bool = False  # every class also mirrored: twice the classes
@@ -33,7 +34,7 @@ class TaskSource:
 
         if self.picture_size is not None:
             preprocessing = replace(preprocessing, size=self.picture_size)
-        dataset = load_dataset(self.dataset, "train", preprocessing=preprocessing, samples_per_class=self.samples_per_class)
+        dataset = load_dataset(self.dataset, self.split, preprocessing=preprocessing, samples_per_class=self.samples_per_class)
         rotations = rotates_in_training(self.dataset) if self.rotations is None else self.rotations
         dataset = dataset.with_rotations() if rotations else dataset
         return dataset.with_reflections() if self.reflections else dataset

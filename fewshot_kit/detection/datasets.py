@@ -15,13 +15,14 @@ from fewshot_kit.detection.scenes import make_scenes
 
 SIZE = 224  # pixels
 LEAST_SIZE = 32
-SPLITS = ("train", "train_held_out", "val", "test")
+SPLITS = ("train", "train_held_out", "val", "test", "trainval", "trainval_held_out")
 
 
 def load_annotated(name: str, split: str = "test", *, size: int = SIZE, progress: bool = True, check: Check = go_on) -> AnnotatedImages:
     """Load one split of a data set at `size` x `size` pixels; `boxes:<path>` is a person's own folder (or archive of one).
 
-    "train" and "train_held_out" are different pictures of the same classes, "val" and "test" of classes never trained on. `check` is
+    "train" and "train_held_out" are different pictures of the same classes, "val" and "test" of other classes; "trainval" has the classes
+    of both, for a last training once everything is chosen, and "trainval_held_out" other pictures of them. `check` is
     called at every entry and picture of a person's own folder; raise `Cancelled` in it to stop. Raises ValueError for an unknown name or
     split and for unusable pictures and boxes, FileNotFoundError for what is not on this machine.
     """

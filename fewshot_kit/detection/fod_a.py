@@ -30,14 +30,14 @@ BASE = (
     "MetalPart", "Nail", "Nut", "PlasticPart", "Pliers", "Screw", "Tape", "Washer", "Wire", "Wrench",
 )  # fmt: skip
 _TRAIN = tuple(name for name in BASE if name not in VAL)
-CLASSES = {"train": _TRAIN, "train_held_out": _TRAIN, "val": VAL, "test": NOVEL}
+CLASSES = {"train": _TRAIN, "train_held_out": _TRAIN, "val": VAL, "test": NOVEL, "trainval": BASE, "trainval_held_out": BASE}
 HELD_OUT = 0.2  # of each training class, the last pictures in the order of the videos: neighbours in a video are all but the same
 
 
 def load_fod_a(split: str, size: int, progress: bool) -> AnnotatedImages:
     """Load the classes of a split at `size` x `size` pixels. Of the training classes, the first 48 pictures of 60 are "train".
 
-    The last 12 are "train_held_out", for ordinary detection of known classes.
+    The last 12 are "train_held_out", for ordinary detection of known classes. "trainval" and "trainval_held_out" are the same of all 20.
     """
     path = find_file(ARCHIVE)
     if path is None:
@@ -67,7 +67,8 @@ def fod_a_is_here() -> bool:
 def _part(n: int, split: str) -> range:
     """Return which of a class's pictures are of a split."""
     n_held_out = round(HELD_OUT * n)
-    return {"train": range(n - n_held_out), "train_held_out": range(n - n_held_out, n)}.get(split, range(n))
+    parts = {"train": range(n - n_held_out), "train_held_out": range(n - n_held_out, n)}
+    return parts.get(split.replace("trainval", "train"), range(n))
 
 
 def _by_class(annotations: list[Annotation], path: str) -> dict[str, list[Annotation]]:

@@ -42,7 +42,8 @@ class RepMetDetector(Detector):
     def settings(self) -> tuple[Setting, ...]:
         name, value = "support_representatives", self.config.support_representatives
         several = Setting(name, "representatives each", value, 1, 5, is_whole=True, source=self.source_of(name))
-        return (*super().settings(), several)
+        rivalry = Setting("rivalry", "rivalry of classes", self.config.rivalry, 0.0, 1.0, source=self.source_of("rivalry"))
+        return (*super().settings(), several, rivalry)
 
     def begin_training(self, dataset: AnnotatedImages, generator: torch.Generator) -> None:
         """Place the representatives of the training classes at random on the sphere of the embeddings."""
@@ -89,7 +90,14 @@ class RepMetDetector(Detector):
         return tuned["representatives"]
 
     def probabilities(self, embeddings: Tensor, centres: Tensor) -> Tensor:
-        return posteriors(self.closeness(embeddings, centres))
+        """Return the posteriors, and with `rivalry` the weighted product of each with its share among the classes.
+
+        The share is the normalised posterior of version 2 of the loss, by the nearest representatives. Departure from the paper: there,
+        a box that is near to two classes counts as fully for both.
+        """
+        closeness = self.closeness(embeddings, centres)
+        shares = closeness.amax(2).softmax(1)
+        return posteriors(closeness) ** (1 - self.config.rivalry) * shares**self.config.rivalry
 
 
 def _means(embeddings: Tensor, k: int) -> Tensor:

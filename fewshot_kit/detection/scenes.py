@@ -22,14 +22,17 @@ _BASE = (
     "arrow", "bird", "butterfly", "car", "cloud", "face", "fish", "flower", "glasses", "hat", "house", "lightning", "moon", "star", "sun",
     "tree", "triangle",
 )  # fmt: skip
+_VAL = ("balloon", "boat", "cat", "heart", "ladder")
 KINDS = {
     "train": _BASE,
     "train_held_out": _BASE,  # other scenes of the same kinds
-    "val": ("balloon", "boat", "cat", "heart", "ladder"),
+    "trainval": (*_BASE, *_VAL),
+    "trainval_held_out": (*_BASE, *_VAL),
+    "val": _VAL,
     "test": ("clock", "cup", "envelope", "ice_cream", "key", "mushroom", "snail", "umbrella"),
 }
-N_PICTURES = {"train": 600, "train_held_out": 150, "val": 200, "test": 300}
-SEEDS = {"train": 1, "train_held_out": 2, "val": 3, "test": 4}
+N_PICTURES = {"train": 600, "train_held_out": 150, "trainval": 800, "trainval_held_out": 200, "val": 200, "test": 300}
+SEEDS = {"train": 1, "train_held_out": 2, "val": 3, "test": 4, "trainval": 5, "trainval_held_out": 6}
 
 MOST_THINGS = 5  # in a picture; at least 2 are tried, and one is there
 SIDES = (0.16, 0.45)  # of a drawing, of the picture's

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from fewshot_kit.learners.base_config import LearnerConfig
-from fewshot_kit.learners.checks import MOST_TOGETHER, check_at_least, check_at_most, check_inner_loop
+from fewshot_kit.learners.checks import MOST_TOGETHER, MOST_VIEWS, check_at_least, check_at_most, check_inner_loop
 from fewshot_kit.learners.detector_configs import RepMetDetectorConfig, SoftmaxDetectorConfig
 from fewshot_kit.networks.configs import NetworkConfig, ResNet12Config
 
@@ -132,7 +132,8 @@ class MTLConfig(LearnerConfig):
     first_order: bool = False  # take the inner loop's gradients as constants
     inner_lr: float = 0.01
     inner_steps: int = 100  # full-batch steps ("epochs") of the head
-    views: int = 1  # of a picture before a person: 2, itself and its mirror image, whose features are averaged
+    views: int = 1  # of a picture before a person, whose features are averaged: 2, it and its mirror image; 4 and 6, cropped too
+    normalised: bool = False  # the head works on features that are centred at the mean of training and of length 1, as SimpleShot's
     train_inner_lr: float = 0.01
     train_inner_steps: int = 50
     train_way: int = 5
@@ -145,7 +146,7 @@ class MTLConfig(LearnerConfig):
         check_inner_loop(self.train_inner_lr, self.train_inner_steps, "train_")
         super().__post_init__()
         check_at_least(self, train_inner_steps=1, train_way=2, train_shot=1, train_query=1, meta_batch_size=1, views=1)
-        check_at_most(self, meta_batch_size=MOST_TOGETHER, views=2)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER, views=MOST_VIEWS)
 
 
 # --- learners that measure distances ---
@@ -235,7 +236,7 @@ class NearestMeanConfig(LearnerConfig):
 
     network: NetworkConfig = field(default_factory=ResNet12Config)
     scale: float = 10.0  # of the distances on the unit sphere: how sure the answers are
-    views: int = 1  # of a picture: 2, itself and its mirror image, whose features are averaged
+    views: int = 1  # of a picture, whose features are averaged: 2, it and its mirror image; 4 and 6, cropped around its middle too
     train_way: int = 64  # classes a batch of training
     train_images: int = 2  # of each class
     label_smoothing: float = 0.1
@@ -243,7 +244,7 @@ class NearestMeanConfig(LearnerConfig):
     def __post_init__(self):
         super().__post_init__()
         check_at_least(self, train_way=2, train_images=1, label_smoothing=0, views=1)
-        check_at_most(self, label_smoothing=0.9, views=2)
+        check_at_most(self, label_smoothing=0.9, views=MOST_VIEWS)
         if not self.scale > 0:
             raise ValueError(f"scale must be above 0, not {self.scale}")
 

@@ -53,10 +53,13 @@ class RepMetDetectorConfig(DetectorConfig):
     loss_version: int = 2  # of the embedding's loss: see fewshot_kit.learners.repmet
     alpha: float = 1.0  # the margin of version 1
     support_representatives: int = 1  # of every class of a support
+    rivalry: float = 0.0  # of a box's classes: 0, each counts by its own representatives, as in the paper; 1, by its share among all
 
     def __post_init__(self):
         super().__post_init__()
         check_at_least(self, n_representatives=1, support_representatives=1, alpha=0)
+        if not 0 <= self.rivalry <= 1:
+            raise ValueError(f"rivalry must be from 0 to 1, not {self.rivalry!r}; the paper has none, 0")
         if self.loss_version not in (1, 2):
             raise ValueError(f"loss_version must be 1 or 2, not {self.loss_version!r}")
         if not 0.05 <= self.sigma <= 100:

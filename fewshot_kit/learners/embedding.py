@@ -15,6 +15,7 @@ from fewshot_kit.data.episodes import DrawnEpisode, EpisodeSampler, LabelledImag
 from fewshot_kit.data.images import to_float
 from fewshot_kit.learners.base import EPISODES_TOGETHER, OnStep, Predictor, TrainableLearner
 from fewshot_kit.learners.configs import LearnerConfig
+from fewshot_kit.learners.views import views_of
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads
 
@@ -38,6 +39,14 @@ class EmbeddingPredictor:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         return self.scores(self.embed(images).unsqueeze(0), self.centres.unsqueeze(0)).squeeze(0)
+
+
+MOMENTUM = 0.01  # of the running mean of the features
+
+
+def centred(features: Tensor, centre: Tensor) -> Tensor:
+    """Return features (..., d) less their mean over the training classes, of length 1 (SimpleShot, "CL2N", Wang et al. 2019)."""
+    return F.normalize(features - centre, dim=-1)
 
 
 class Remembered:
@@ -96,20 +105,20 @@ class EmbeddingLearner(TrainableLearner):
 
     @property
     def views(self) -> int:
-        """Say how a picture is seen before a person: 1, as it is; 2, its features are averaged with those of its mirror image."""
+        """Say how often a picture is looked at before a person: its features are the mean over so many views (`views_of`)."""
         return 1
 
     @torch.no_grad()
     def embed_all(self, images: Tensor) -> Tensor:
         """Return f(images) of images in any number, uint8 or float, on any device; of a `snapshot`, since threads share the work."""
-        features = self._embed_all(images)
-        return features if self.views == 1 else (features + self._embed_all(images.flip(-1))) / 2
-
-    def _embed_all(self, images: Tensor) -> Tensor:
         if self.network.training or self.device.type != "cpu":  # statistics are shared by all images, or the device works on many at once
             parts = [images] if self.network.training else images.split(2 * IMAGES_TOGETHER)
-            return torch.cat([self.embed(to_float(part).to(self.device)) for part in parts])
-        return torch.cat(map_in_threads(torch.no_grad()(lambda part: self.embed(to_float(part))), images.split(IMAGES_TOGETHER)))
+            return torch.cat([self._embed_views(part) for part in parts])
+        return torch.cat(map_in_threads(torch.no_grad()(self._embed_views), images.split(IMAGES_TOGETHER)))
+
+    def _embed_views(self, images: Tensor) -> Tensor:
+        views = views_of(to_float(images).to(self.device), self.views)
+        return sum(map(self.embed, views)) / self.views
 
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> EmbeddingPredictor:
         """Embed the support and place the classes among it; classes may have different numbers of images."""

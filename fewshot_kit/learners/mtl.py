@@ -10,7 +10,7 @@ from torch.func import functional_call
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.configs import MTLConfig
-from fewshot_kit.learners.embedding import EmbeddingLearner, OnPlacing
+from fewshot_kit.learners.embedding import MOMENTUM, EmbeddingLearner, OnPlacing, centred
 from fewshot_kit.learners.fine_tune import SGD, Parameters, detached, fine_tune, stack, stacked_gradient, stacked_loss, task_gradient
 from fewshot_kit.learners.heads import apply_head, first_rows, linear_scores, rows_of
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate, views
@@ -24,7 +24,8 @@ class MTL(EmbeddingLearner):
 
     A convolution becomes (W * scale) X + (b + shift) (eq. 5); the inner loop fine-tunes the head alone on the features (eq. 3). With
     `hard_tasks`, the class that a task is worst at is collected, and tasks of the collected classes follow (sec. 4.3, algorithm 1).
-    Deviations from the paper: the head's start is zero before it is learned; a meta-batch of hard tasks comes as soon as one can be drawn.
+    Deviations from the paper: the head's start is zero before it is learned; a meta-batch of hard tasks comes as soon as one can be drawn;
+    with `normalised`, features are centred and of length 1 before the head, and several `views` of a picture are averaged.
     """
 
     config: MTLConfig
@@ -40,6 +41,8 @@ class MTL(EmbeddingLearner):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.max_way = config.train_way
+        if config.normalised:
+            self.register_buffer("centre", torch.zeros(self.network.n_features))
 
     # Scale and shift.
 
@@ -75,10 +78,15 @@ class MTL(EmbeddingLearner):
 
     # The inner loop, on features.
 
+    def normalised(self, features: Tensor) -> Tensor:
+        """Return features (..., d) as the head takes them."""
+        return centred(features, self.centre) if self.config.normalised else features
+
     def place(self, features: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
         """Fine-tune a head for each task and return its rows with their bias, (tasks, n_way, 1, d + 1)."""
         self.check_way(n_way)
         theta, steps = stack(detached(self.theta(n_way)), len(features)), self.config.inner_steps
+        features = self.normalised(features)
         labels = labels.expand(features.shape[:2])
 
         def report(step: int, loss: Tensor, head: Parameters) -> None:
@@ -96,7 +104,7 @@ class MTL(EmbeddingLearner):
 
     def scores(self, features: Tensor, centres: Tensor) -> Tensor:
         """Return the logits of the heads."""
-        return linear_scores(features, centres)
+        return linear_scores(self.normalised(features), centres)
 
     def theta(self, n_way: int) -> Parameters:
         """Return the start of the head itself, no copy."""
@@ -109,7 +117,11 @@ class MTL(EmbeddingLearner):
         self.train()
         task, config = batch.to(self.device), self.config
         features = self.embed(torch.cat([task.support.images, task.query.images])).to(self.head.weight.dtype)
-        support, query = features.split([len(task.support), len(task.query)])
+        if config.normalised:
+            with torch.no_grad():
+                mean = features.mean(0)
+                self.centre.lerp_(mean, MOMENTUM if self.centre.any() else 1.0)
+        support, query = self.normalised(features).split([len(task.support), len(task.query)])
         with torch.autocast(self.device.type, enabled=False):  # many small steps want all digits
             gradient = task_gradient(FEATURES, {}, through=True, second_order=not config.first_order)
             steps = [(support, task.support.labels)] * config.train_inner_steps
@@ -158,5 +170,6 @@ class MTL(EmbeddingLearner):
         config = self.config
         return (
             f"The network is frozen, scaled and shifted as was learned. A head for at most {self.max_way} classes starts where it was "
-            f"learned and takes {config.inner_steps} full-batch steps (epochs) of sgd at learning rate {config.inner_lr:g} on the features."
+            f"learned and takes {config.inner_steps} full-batch steps (epochs) of sgd at learning rate {config.inner_lr:g} on the features"
+            f"{', centred and of length 1' if config.normalised else ''}."
         )

@@ -6,11 +6,9 @@ from torch import Tensor
 
 from fewshot_kit.data.episodes import Episode
 from fewshot_kit.learners.configs import NearestMeanConfig
-from fewshot_kit.learners.embedding import class_means, squared_distances
+from fewshot_kit.learners.embedding import MOMENTUM, centred, class_means, squared_distances
 from fewshot_kit.learners.settings import Setting, views
 from fewshot_kit.learners.softmax import Softmax
-
-MOMENTUM = 0.01  # of the running mean of the features
 
 
 class NearestMean(Softmax):
@@ -42,7 +40,7 @@ class NearestMean(Softmax):
 
     def centred(self, features: Tensor) -> Tensor:
         """Return features (..., d) less the mean of the training classes, of length 1."""
-        return F.normalize(features - self.centre, dim=-1)
+        return centred(features, self.centre)
 
     def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Return the class means, (tasks, n_way, 1, d)."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fewshot_kit.learners.checks import check_finite
+from fewshot_kit.learners.checks import MOST_VIEWS, check_finite
 
 CHOSEN, DEFAULT = "set by hand", "the default"
 
@@ -37,8 +37,8 @@ def epochs(value: int, source: str, most: int = 50) -> Setting:
 
 
 def views(value: int, source: str) -> Setting:
-    """Return the setting of how often a picture is looked at: 2, its mirror image too."""
-    return Setting("views", "views a picture", value, 1, 2, is_whole=True, source=source)
+    """Return the setting of how often a picture is looked at: 2, its mirror image too; more, cropped around its middle."""
+    return Setting("views", "views a picture", value, 1, MOST_VIEWS, is_whole=True, source=source)
 
 
 def describe(settings: Sequence[Setting]) -> str:

@@ -14,18 +14,18 @@ LEVEL_STYLES = ((0, (1, 2)), (0, (6, 3)), (0, (3, 3, 1, 3)))
 LINE_STYLES = ("-", "--", "-.", ":")  # beside the colours: a curve is told apart without them too
 
 
-def accuracy_figure(rows: Sequence[tuple[str, float, float]]) -> Figure:
-    """Draw (name, accuracy, half width of the 95 % interval) as bars, fractions as percent."""
+def accuracy_figure(rows: Sequence[tuple[str, float, float]], what: str = "accuracy on the queries") -> Figure:
+    """Draw (name, accuracy, half width of the 95 % interval) as bars, fractions as percent; `what` says what is measured."""
     figure = Figure(figsize=(6.4, 0.55 + 0.36 * len(rows)), dpi=100, layout="constrained")
     percent = [f"{name} {100 * mean:.1f} %" for name, mean, _ in rows]
-    figure.set_label(f"Accuracy on the queries: {', '.join(percent)}")
+    figure.set_label(f"{what[0].upper()}{what[1:]}: {', '.join(percent)}")
     axes = figure.add_subplot()
     names, means, half_widths = zip(*rows, strict=True)
     axes.barh(names, [100 * mean for mean in means], xerr=[100 * h for h in half_widths], color=[INK] + [PALE] * (len(rows) - 1), capsize=3)
     for row, (_, mean, half_width) in enumerate(rows):
         interval = f" ± {100 * half_width:.1f}" if half_width else ""
         axes.text(100 * (mean + half_width) + 1.5, row, f"{100 * mean:.1f}{interval} %", va="center", fontsize=8.5)
-    axes.set(xlim=(0, 125), xlabel="accuracy on the queries, %", xticks=range(0, 101, 20))
+    axes.set(xlim=(0, 125), xlabel=f"{what}, %", xticks=range(0, 101, 20))
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -2,25 +2,29 @@
 
 from dataclasses import replace
 
+from fewshot_kit.data.task_source import TaskSource
 from fewshot_kit.learners.configs import LearnerConfig
 from fewshot_kit.networks.configs import Conv4Config
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.tasks import TaskKind, kind_of
 
 DIGITS = 4
+TRAINING_SPLITS = ("train", "trainval")
 
 
 def prepared(learner: LearnerConfig, training: TrainConfig) -> LearnerConfig:
     """Return the configuration that a training begins with, once it is known that there is something to train on."""
-    check_splits(training.source.dataset, kind_of(learner))
+    check_splits(training.source, kind_of(learner))
     return with_statistics(learner, training)
 
 
-def check_splits(dataset: str, kind: TaskKind) -> None:
+def check_splits(source: TaskSource, kind: TaskKind) -> None:
     """Raise ValueError for a data set that is not there to train on, before anything of it is loaded."""
     for split in ("train", "val"):
-        if split not in kind.splits(dataset):
-            raise ValueError(f"{dataset!r} has no {split} split; train on another, {kind.example} for instance")
+        if split not in kind.splits(source.dataset):
+            raise ValueError(f"{source.dataset!r} has no {split} split; train on another, {kind.example} for instance")
+    if source.split not in TRAINING_SPLITS or source.split not in kind.splits(source.dataset):
+        raise ValueError(f"{source.dataset!r} has no {source.split!r} split to train on; leave split out, which is train then")
 
 
 def with_statistics(learner: LearnerConfig, training: TrainConfig) -> LearnerConfig:

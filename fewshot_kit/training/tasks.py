@@ -51,7 +51,7 @@ def _load_training_scenes(source: TaskSource, preprocessing: Preprocessing) -> A
     """Load the training pictures of a source. Raises ValueError for what such pictures cannot be made of."""
     if source.samples_per_class is not None or source.reflections or source.picture_size is not None:
         raise ValueError("pictures with boxes are taken as they are: leave samples_per_class, reflections and picture_size out")
-    return load_annotated(source.dataset, "train", size=preprocessing.size)
+    return load_annotated(source.dataset, source.split, size=preprocessing.size)
 
 
 def _changed_scenes(source: TaskSource, batch: BoxedImages, generator: Any, size: int) -> BoxedImages:

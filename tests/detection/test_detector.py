@@ -83,6 +83,17 @@ def test_posteriors_and_the_background_by_hand():
     assert background_loss(closeness, labels).item() == pytest.approx(sum(losses) / 5)
 
 
+def test_rivalry_weighs_a_posterior_with_its_share_among_the_classes():
+    features, representatives = on_sphere(5, 8), on_sphere(3, 2, 8, seed=1)
+    alone, all_of_it, half = (tiny(rivalry=r).probabilities(features, representatives) for r in (0.0, 1.0, 0.5))
+    torch.testing.assert_close(all_of_it, alone / alone.sum(1, keepdim=True))
+    torch.testing.assert_close(half, (alone * all_of_it).sqrt())
+    assert ((half >= 0) & (half <= 1)).all() and torch.equal(half.argmax(1), alone.argmax(1))
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="rivalry"):
+            tiny(rivalry=wrong)
+
+
 def test_the_background_at_a_representative_itself_is_finite():
     features = on_sphere(1, 8).requires_grad_()
     loss = background_loss(tiny().closeness(features, features.detach()[None]), torch.tensor([-1]))

@@ -27,7 +27,8 @@ TRAINING = replace(DETECTION, val_way=3, val_query=2, outer_steps=4, evaluate_ev
 def painted(monkeypatch):
     """Let painted boxes stand for `scenes`."""
     sets = {
-        split: replace(painted_boxes(4, 8, seed=seed), name="scenes", split=split) for seed, split in enumerate(("train", "val", "test"))
+        split: replace(painted_boxes(4, 8, seed=seed), name="scenes", split=split)
+        for seed, split in enumerate(("train", "val", "test", "trainval"))
     }
     monkeypatch.setattr("fewshot_kit.training.tasks.load_annotated", lambda name, split, size: sets[split])
 
@@ -61,6 +62,17 @@ def test_a_checkpoint_leaves_out_what_only_training_needs_and_is_measured_by_the
     for flag in ("--transductive", "--within-group"):
         assert main([*words, flag]) == 1 and "detectors are not measured with" in capsys.readouterr().err
     assert main([*words, "--learner", "nearest_mean"]) == 1 and "leave learner out" in capsys.readouterr().err
+
+
+def test_a_last_training_with_the_validation_classes_says_so_on_its_card(tmp_path, capsys):
+    train(open_run(tmp_path / "run", CONFIGS["repmet"], replace(TRAINING, source=TaskSource("scenes", split="trainval"))))
+    card = (export_run(tmp_path / "run", "repmet_detector-scenes", tmp_path / "out") / "README.md").read_text(encoding="utf-8")
+    assert "trained on the validation classes too" in card and "--split trainval" in card
+    for dataset, split in (("scenes", "test"), ("scenes", "everything")):  # what is measured on is never trained on
+        words = ["train", "repmet_detector", "--dataset", dataset, "--split", split, "--outer-steps", "1", "--out", str(tmp_path / "no")]
+        assert main(words) == 1 and f"'scenes' has no '{split}' split to train on" in capsys.readouterr().err
+    assert main(["train", "protonet", "--dataset", "drawings_split", "--split", "trainval", "--out", str(tmp_path / "no")]) == 1
+    assert not (tmp_path / "no").exists()
 
 
 def test_what_it_cannot_be_trained_on_is_told(tmp_path, capsys):

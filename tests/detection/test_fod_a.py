@@ -48,7 +48,9 @@ def test_boxes_are_scaled_with_their_pictures(tmp_path, monkeypatch):
     train, held_out, novel = (load_annotated("fod_a", split, size=80, progress=False) for split in ("train", "train_held_out", "test"))
     assert len(train) == 15 * 4 and len(held_out) == 15 and len(novel) == 11 * 5
     assert novel.class_names == fod_a.NOVEL and train.class_names == held_out.class_names
-    for dataset, numbers in ((train, range(4)), (held_out, [4]), (novel, range(5))):
+    every, others = (load_annotated("fod_a", split, size=80, progress=False) for split in ("trainval", "trainval_held_out"))
+    assert every.class_names == others.class_names == fod_a.BASE and len(every) == 20 * 4 and len(others) == 20
+    for dataset, numbers in ((every, range(4)), (others, [4]), (train, range(4)), (held_out, [4]), (novel, range(5))):
         for position, (image, boxes, labels) in enumerate(zip(dataset.images, dataset.boxes, dataset.labels, strict=True)):
             i = numbers[position % len(numbers)]
             assert labels.tolist() == [position // len(numbers)]

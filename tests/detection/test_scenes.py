@@ -22,7 +22,8 @@ def test_kinds_are_split_and_there_are_enough():
     assert not base & chosen and not base & novel and not chosen & novel
     assert base | chosen | novel == set(load_examples(DRAWINGS, "all", Preprocessing(), False).class_names)
     assert len(base | chosen | novel) >= 20 and min(len(chosen), len(novel)) >= 5
-    assert KINDS["train_held_out"] == KINDS["train"]
+    assert KINDS["train_held_out"] == KINDS["train"] and KINDS["trainval_held_out"] == KINDS["trainval"]
+    assert set(KINDS["trainval"]) == set(KINDS["train"]) | set(KINDS["val"]) and not set(KINDS["trainval"]) & set(KINDS["test"])
     assert len(set(scenes.SEEDS.values())) == len(scenes.SEEDS) == len(scenes.N_PICTURES) == len(KINDS)
 
 

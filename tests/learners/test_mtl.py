@@ -68,8 +68,11 @@ def test_training_moves_scales_shifts_and_head_but_nothing_that_is_frozen():
     assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
 
 
-def test_the_heads_inner_loop_on_features_is_the_one_through_the_whole_network():
-    learner, task = scaled_at_random(tiny_mtl()), episode()
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_heads_inner_loop_on_features_is_the_one_through_the_whole_network(normalised):
+    learner, task = scaled_at_random(tiny_mtl(normalised=normalised)), episode()
+    if normalised:
+        learner.centre.copy_(learner.embed(episode(seed=5).query.images).mean(0).detach())
     steps = [(task.support.images, task.support.labels)] * MTL_CONFIG.inner_steps
     network = learner.snapshot().network
     start = {**dict(network.named_parameters()), **learner.theta(3)}
@@ -78,17 +81,31 @@ def test_the_heads_inner_loop_on_features_is_the_one_through_the_whole_network()
         """The loop runs its network in training mode, which would move the statistics of batch norm."""
 
         def forward(self, images):
-            return functional_call(network.eval(), {}, (images,))
+            features = functional_call(network.eval(), {}, (images,))
+            return F.normalize(features - learner.centre, dim=1) if normalised else features
 
     gradient = task_gradient(InEvaluationMode(), {}, only=HEAD)
     phi = fine_tune(gradient, {name: start[name] for name in start if name.startswith(HEAD)}, steps, SGD(MTL_CONFIG.inner_lr, {}))
-    expected = apply_head(phi, network(task.query.images))
+    expected = apply_head(phi, InEvaluationMode()(task.query.images))
     assert torch.allclose(learner.adapt(task.support)(task.query.images), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("first_order", [False, True])
-def test_the_meta_gradient_is_that_of_finite_differences(first_order):
-    learner, task = scaled_at_random(tiny_mtl(first_order=first_order)).double(), episode().map_images(torch.Tensor.double)
+def test_the_mean_feature_is_that_of_the_first_batch_and_then_follows_slowly_and_is_released():
+    learner, (first, second) = tiny_mtl(normalised=True), (episode(seed) for seed in (0, 1))
+    learner.begin_training(coloured_images(), torch.Generator())
+    means = [learner.embed(torch.cat([e.support.images, e.query.images])).mean(0).detach() for e in (first, second)]
+    learner.loss(first)
+    torch.testing.assert_close(learner.centre, means[0])
+    learner.loss(second)
+    torch.testing.assert_close(learner.centre, 0.99 * means[0] + 0.01 * means[1])
+    assert "centre" in learner.released_state() and "centre" not in tiny_mtl().released_state()
+
+
+@pytest.mark.parametrize(("first_order", "normalised"), [(False, False), (True, False), (False, True)])
+def test_the_meta_gradient_is_that_of_finite_differences(first_order, normalised, monkeypatch):
+    monkeypatch.setattr("fewshot_kit.learners.mtl.MOMENTUM", 0.0)  # one and the same mean feature in all of them
+    learner = scaled_at_random(tiny_mtl(first_order=first_order, normalised=normalised)).double()
+    task = episode().map_images(torch.Tensor.double)
     learner.begin_training(coloured_images(), torch.Generator())
     loss = learner.loss(task)
     loss.backward()

@@ -10,7 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from synthetic import NETWORK, coloured_images, noisy_episodes, noisy_images, tiny_mtl, tiny_reptile
 
 from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.learners.checks import MOST_VIEWS
 from fewshot_kit.learners.configs import LogisticConfig, NearestMeanConfig
+from fewshot_kit.learners.views import CROPS, views_of
 from fewshot_kit.networks.configs import ResNet12Config
 from fewshot_kit.training.build import make_learner, on_network_of
 
@@ -59,9 +61,21 @@ def test_two_views_average_a_picture_with_its_mirror_image(name):
     torch.testing.assert_close(two.embed_all(images), expected)
     torch.testing.assert_close(two.embed_all(images.flip(-1)), expected)
     assert (expected - plain.embed_all(images)).abs().max() > 1e-4
-    for wrong in (0, 3, 1.5):
+    for wrong in (0, MOST_VIEWS + 1, 1.5):
         with pytest.raises(ValueError, match="views"):
             made.with_settings(views=wrong)
+
+
+def test_more_views_are_crops_around_the_middle_made_as_large_as_the_whole():
+    images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    whole, mirrored, crop, crop_mirrored, smaller, _ = views_of(images, MOST_VIEWS)
+    assert torch.equal(whole, images) and torch.equal(mirrored, images.flip(-1)) and 2 * len(CROPS) == MOST_VIEWS
+    expected = F.interpolate(images[..., 2:37, 2:37], size=(40, 40), mode="bilinear", align_corners=False)
+    assert torch.equal(crop, expected) and torch.equal(crop_mirrored, expected.flip(-1))
+    assert torch.equal(smaller, F.interpolate(images[..., 4:36, 4:36], size=(40, 40), mode="bilinear", align_corners=False))
+    made = make_learner(CONFIGS["nearest_mean"], seed=0).eval()
+    means = torch.stack([made.snapshot().embed_all(view) for view in views_of(noisy_episodes(1)[0].query.images, 5)]).mean(0)
+    torch.testing.assert_close(made.with_settings(views=5).snapshot().embed_all(noisy_episodes(1)[0].query.images), means)
 
 
 def test_an_answer_depends_on_the_picture_alone_and_permuted_classes_permute_it(learner):

@@ -42,7 +42,7 @@ def shown(panel: DetectionPanel) -> tuple[bytes, ...]:
 
 def test_it_opens_with_what_was_found(panel):
     assert all(shown(panel)) and "3 classes, 1 picture each" in panel.status.value and "things found" in panel.status.value
-    assert set(panel.sliders) == {"inner_lr", "inner_steps", "support_representatives"}
+    assert set(panel.sliders) == {"inner_lr", "inner_steps", "support_representatives", "rivalry"}
     assert "what was found of" in panel.found_image.tooltip and "pictures with" in panel.support_image.tooltip
 
 

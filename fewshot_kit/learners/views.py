@@ -1,0 +1,28 @@
+"""Several views of a picture, whose features are averaged: as it is and mirrored, then the same of ever smaller crops around its middle.
+
+Training crops at random, so that things are larger in training than in a whole picture; crops before a person make up for that (Touvron
+et al. 2019, "Fixing the train-test resolution discrepancy").
+"""
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor
+
+CROPS = (1, 7 / 8, 4 / 5)  # of width and height; the second and third are a first choice. MOST_VIEWS of checks.py is twice as many
+
+
+def views_of(images: Tensor, n: int) -> Iterator[Tensor]:
+    """Yield the first `n` views of pictures (m, c, h, w), floats: as they are, mirrored, cropped, cropped and mirrored, and so on."""
+    for number in range(n):
+        view = _cropped(images, CROPS[number // 2])
+        yield view.flip(-1) if number % 2 else view
+
+
+def _cropped(images: Tensor, share: float) -> Tensor:
+    """Return this share of width and height around the middle, made as large as the whole."""
+    height, width = images.shape[-2:]
+    h, w = max(1, round(share * height)), max(1, round(share * width))
+    top, left = (height - h) // 2, (width - w) // 2
+    part = images[..., top : top + h, left : left + w]
+    return part if share == 1 else F.interpolate(part, size=(height, width), mode="bilinear", align_corners=False)

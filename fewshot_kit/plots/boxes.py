@@ -43,7 +43,7 @@ def marked_figure(images: np.ndarray, boxes: Sequence[np.ndarray], labels: Seque
         for box, label in zip(of_picture, classes, strict=True):
             picture.mark(box, TAGS[label], color_of(label))
         names = dict.fromkeys(int(label) for label in classes)
-        tiles.append((picture.image, ", ".join(f"{TAGS[label]} {class_names[label]}" for label in names) or "nothing marked"))
+        tiles.append((picture.labelled(), ", ".join(f"{TAGS[label]} {class_names[label]}" for label in names) or "nothing marked"))
     counts = [sum(int((of_picture == label).sum()) for of_picture in labels) for label in range(len(class_names))]
     named = ", ".join(f"{TAGS[i]} {name} ({n})" for i, (name, n) in enumerate(zip(class_names, counts, strict=True)))
     return _grid(tiles, f"{len(images)} pictures with {sum(counts)} marked things: {named}")
@@ -65,7 +65,7 @@ def found_figure(images: np.ndarray, found: Sequence[tuple[np.ndarray, ...]], cl
         for box, label, probability, sign in reversed(list(rows)):  # the most certain on top
             color = WRONG if sign == " ✗" else color_of(label)
             picture.mark(box, f"{TAGS[label]} {100 * probability:.0f} %{sign}", color)
-        tiles.append((picture.image, of_picture.counted()))
+        tiles.append((picture.labelled(), of_picture.counted()))
     named = ", ".join(f"{TAGS[i]} {name}" for i, name in enumerate(class_names))
     said = "; ".join(f"picture {i}: {of_picture.counted()}" for i, of_picture in enumerate(found, start=1))
     return _grid(tiles, f"what was found of {named}: {said or 'no pictures'}")
@@ -137,19 +137,38 @@ class _Picture:
     def __init__(self, image: np.ndarray):
         pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
         self._scale = self.side / max(pixels.shape[:2])
-        self.image = Image.fromarray(np.ascontiguousarray(pixels)).resize((self.side, self.side), Image.Resampling.BILINEAR)
+        whole = Image.fromarray(np.ascontiguousarray(pixels)).resize((self.side, self.side), Image.Resampling.BILINEAR)
+        self.image = whole.point(lambda value: value & 0xF8 | 0x04)  # 5 bits a colour, as the eye: a texture takes half the room
         self._pen = ImageDraw.Draw(self.image)
+        self._texts: list[tuple[tuple[int, int, int, int], str, str, bool]] = []  # (box, text, colour, dashed), still to be written
 
     def mark(self, box: np.ndarray, text: str, color: str, *, dashed: bool = False) -> None:
-        """Draw a box and, in its corner, a text on the box's colour; where there is no room above it, inside."""
+        """Draw a box, whose text `labelled` writes: later boxes lie on top, and their texts have the better places."""
         left, top, right, bottom = (round(float(edge) * self._scale) for edge in box)
         right, bottom = min(right, self.side - 1), min(bottom, self.side - 1)
         for outline, width in (("white", 4), (color, 2)):  # seen on every ground
             self._frame(left, top, right, bottom, outline, width, dashed)
-        wide, high = int(font(TEXT).getlength(text)) + 5, TEXT + 4
-        x, y = min(left, self.side - wide), top - high if top >= high else top
-        self._pen.rectangle((x, y, x + wide, y + high), fill="white" if dashed else color, outline=color)
-        self._pen.text((x + 3, y + high / 2 + 0.5), text, fill=color if dashed else "white", font=font(TEXT), anchor="lm")
+        self._texts.append(((left, top, right, bottom), text, color, dashed))
+
+    def labelled(self) -> Image.Image:
+        """Return the picture with the texts of all boxes, each on its box's colour, at a corner of it where it covers no other text."""
+        taken: list[tuple[int, int, int]] = []  # (x, y, width)
+        for box, text, color, dashed in reversed(self._texts):
+            wide, high = int(font(TEXT).getlength(text)) + 5, TEXT + 4
+            places = self._places(box, wide, high)
+            free = (p for p in places if not any(p[0] < x + w and x < p[0] + wide and abs(p[1] - y) < high for x, y, w in taken))
+            x, y = next(free, places[0])
+            taken.append((x, y, wide))
+            self._pen.rectangle((x, y, x + wide, y + high), fill="white" if dashed else color, outline=color)
+            self._pen.text((x + 3, y + high / 2 + 0.5), text, fill=color if dashed else "white", font=font(TEXT), anchor="lm")
+        return self.image
+
+    def _places(self, box: tuple[int, int, int, int], wide: int, high: int) -> list[tuple[int, int]]:
+        """Return where a text of this size may stand, the best place first: above a box, below it, inside it; at its left, at its right."""
+        left, top, right, bottom = box
+        rows = [y for y in (top - high, bottom) if 0 <= y <= self.side - high - 1] + [top, max(0, bottom - high)]
+        columns = [min(left, self.side - wide - 1), max(0, right - wide)]
+        return [(x, y) for y in rows for x in columns]
 
     def _frame(self, left: int, top: int, right: int, bottom: int, color: str, width: int, dashed: bool) -> None:
         if not dashed:

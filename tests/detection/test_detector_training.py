@@ -26,10 +26,8 @@ TRAINING = replace(DETECTION, val_way=3, val_query=2, outer_steps=4, evaluate_ev
 @pytest.fixture(autouse=True)
 def painted(monkeypatch):
     """Let painted boxes stand for `scenes`."""
-    sets = {
-        split: replace(painted_boxes(4, 8, seed=seed), name="scenes", split=split)
-        for seed, split in enumerate(("train", "val", "test", "trainval"))
-    }
+    splits = enumerate(("train", "val", "test", "trainval"))
+    sets = {split: replace(painted_boxes(4, 8, seed=seed), name="scenes", split=split) for seed, split in splits}
     monkeypatch.setattr("fewshot_kit.training.tasks.load_annotated", lambda name, split, size: sets[split])
 
 

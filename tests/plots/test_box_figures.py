@@ -8,6 +8,7 @@ from PIL import Image
 
 from fewshot_kit import plots
 from fewshot_kit.plots import boxes as boxes_module
+from fewshot_kit.plots.tiles import color_of
 
 SCRIPT = "<script>alert(1)</script> $x^2 \n\x00" + "long" * 40
 BOX = np.array([[10.0, 12, 30, 40]])
@@ -52,6 +53,14 @@ def test_right_wrong_and_missed_look_different():
 def test_a_box_at_the_edge_is_drawn(box):
     drawn = found(boxes=np.array([box]), missed=np.array([box]), missed_labels=np.array([0]))
     assert pixels(plots.found_figure(np.zeros((1, 3, 64, 64)), [drawn], ("a", "b"))).shape == (199, 920, 3)
+
+
+def test_texts_of_boxes_in_one_place_do_not_cover_one_another():
+    two = found(boxes=BOX.repeat(2, 0), labels=np.array([0, 1]), probabilities=np.array([0.9, 0.8]), is_right=np.array([True, True]))
+    drawn = pixels(plots.found_figure(np.full((1, 3, 64, 64), 0.5), [two], ("a", "b")))[..., :3]
+    for label in (0, 1):  # the frame of one covers that of the other: its text alone is left
+        color = np.array([int(color_of(label)[i : i + 2], 16) for i in (1, 3, 5)])
+        assert (np.abs(drawn.astype(int) - color).sum(-1) < 8).sum() > 200
 
 
 def test_no_name_breaks_a_figure():

@@ -24,11 +24,13 @@ RECORDED: dict[str, tuple[float, float]] = {
     "maml-quickdraw": (0.9100, 0.3792),
     "meta_lstm-mini_imagenet-5way-5shot": (0.8600, 0.7011),
     "meta_sgd-quickdraw": (0.8967, 0.4186),
-    "mtl-fc100-5way-1shot": (0.9067, 0.3839),
+    "mtl-fc100-5way-1shot": (0.9233, 0.6733),
     "mtl-mini_imagenet-5way-1shot": (0.8567, 0.4806),
     "protonet-omniglot_vinyals": (0.7767, 1.5554),
     "protonet-omniglot_vinyals-annealed": (0.7667, 1.6239),
     "protonet-omniglot_vinyals-augmented": (0.8600, 0.5286),
+    "repmet_detector-fod_a": (0.0694, 0.0252),
+    "repmet_detector-scenes": (0.5266, 0.3072),
     "repmet-omniglot_vinyals": (0.7533, 1.9747),
     "repmet-omniglot_vinyals-v1": (0.7833, 1.8132),
     "reptile-omniglot": (0.8833, 0.4326),
@@ -39,8 +41,9 @@ RECORDED: dict[str, tuple[float, float]] = {
 def measure(name: str) -> Evaluation:
     """Measure a checkpoint on pictures that every machine has."""
     learner = load_checkpoint(name).learner_for(5, 1)
+    size = learner.preprocessing.size
     if kind_of(learner.config) is DETECTION:
-        return DETECTION.evaluate(learner, DetectionSampler(load_annotated("scenes", size=224, progress=False), 5, 1, 3), n_episodes=5)
+        return DETECTION.evaluate(learner, DetectionSampler(load_annotated("scenes", size=size, progress=False), 5, 1, 3), n_episodes=5)
     sampler = EpisodeSampler(load_dataset("drawings", preprocessing=learner.preprocessing, progress=False), 5, 1, 3)
     return evaluate(learner, sampler, n_episodes=20, seed=0)
 

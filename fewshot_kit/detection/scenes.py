@@ -31,7 +31,10 @@ KINDS = {
     "val": _VAL,
     "test": ("clock", "cup", "envelope", "ice_cream", "key", "mushroom", "snail", "umbrella"),
 }
-N_PICTURES = {"train": 600, "train_held_out": 150, "trainval": 800, "trainval_held_out": 200, "val": 200, "test": 300}
+# In training, a kind that is turned by quarters makes four classes (as Omniglot's characters do, Vinyals et al. 2016), but for those that
+# look the same however they are turned, and those that look alike upside down, which make two.
+ONE_WAY, TWO_WAYS = ("cloud", "flower", "star", "sun"), ("glasses", "lightning")
+N_PICTURES = {"train": 1200, "train_held_out": 150, "trainval": 1500, "trainval_held_out": 200, "val": 200, "test": 300}
 SEEDS = {"train": 1, "train_held_out": 2, "val": 3, "test": 4, "trainval": 5, "trainval_held_out": 6}
 
 MOST_THINGS = 5  # in a picture; at least 2 are tried, and one is there
@@ -46,10 +49,21 @@ def make_scenes(split: str, size: int, *, n_pictures: int | None = None, seed: i
     """Make the scenes of a split, `size` x `size` pixels; the same seed makes the same scenes."""
     n = N_PICTURES[split] if n_pictures is None else n_pictures
     generator = torch.Generator().manual_seed(SEEDS[split] if seed is None else seed)
-    stamps = [_stamps(kind, progress) for kind in KINDS[split]]
+    kinds = turned_kinds(split)
+    stamps = [_stamps(kind, progress).rot90(quarters, (2, 3)) for kind, quarters in kinds.values()]
     made = [_scene(stamps, size, generator) for _ in range(n)]
     images, boxes, labels = zip(*made, strict=True)
-    return AnnotatedImages("scenes", split, torch.stack(images), boxes, labels, KINDS[split])
+    return AnnotatedImages("scenes", split, torch.stack(images), boxes, labels, tuple(kinds))
+
+
+def turned_kinds(split: str) -> dict[str, tuple[str, int]]:
+    """Return the classes of a split by name: a kind, and how often it is turned by a quarter; none is in "val" and "test"."""
+    found = {kind: (kind, 0) for kind in KINDS[split]}
+    if split.startswith("train"):
+        for kind in KINDS[split]:
+            n = 1 if kind in ONE_WAY else 2 if kind in TWO_WAYS else 4
+            found |= {f"{kind} {90 * quarters}°": (kind, quarters) for quarters in range(1, n)}
+    return found
 
 
 @cache

@@ -27,6 +27,16 @@ def test_kinds_are_split_and_there_are_enough():
     assert len(set(scenes.SEEDS.values())) == len(scenes.SEEDS) == len(scenes.N_PICTURES) == len(KINDS)
 
 
+def test_kinds_turned_by_quarters_are_classes_of_training_alone():
+    assert tuple(scenes.turned_kinds("test")) == KINDS["test"] and tuple(scenes.turned_kinds("val")) == KINDS["val"]
+    turned = scenes.turned_kinds("train")
+    assert tuple(turned)[: len(KINDS["train"])] == KINDS["train"], "as they are, first"
+    assert turned["arrow 270°"] == ("arrow", 3) and "sun 90°" not in turned and "glasses 180°" not in turned
+    assert len(turned) == 4 * len(KINDS["train"]) - 3 * len(scenes.ONE_WAY) - 2 * len(scenes.TWO_WAYS)
+    assert scenes.turned_kinds("train_held_out") == turned and set(turned) < set(scenes.turned_kinds("trainval"))
+    assert few("train", 300).class_names == tuple(turned)
+
+
 def test_a_seed_repeats_the_scenes():
     first, again, other = few(n=20), few(n=20), few(n=20, seed=9)
     assert torch.equal(first.images, again.images) and torch.equal(torch.cat(first.boxes), torch.cat(again.boxes))

@@ -30,7 +30,7 @@ RECORDED: dict[str, tuple[float, float]] = {
     "protonet-omniglot_vinyals-annealed": (0.7667, 1.6239),
     "protonet-omniglot_vinyals-augmented": (0.8600, 0.5286),
     "repmet_detector-fod_a": (0.0694, 0.0252),
-    "repmet_detector-scenes": (0.5266, 0.3072),
+    "repmet_detector-scenes": (0.5958, 0.3905),
     "repmet-omniglot_vinyals": (0.7533, 1.9747),
     "repmet-omniglot_vinyals-v1": (0.7833, 1.8132),
     "reptile-omniglot": (0.8833, 0.4326),

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 from fewshot_kit import plots
 from fewshot_kit.data.cancelling import Check
-from fewshot_kit.demo.detection import DetectionSession, FoundEpoch
+from fewshot_kit.demo.detection import DetectionSession, Findings, FoundEpoch
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN
 from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, Picture, numbered
 from fewshot_kit.widgets.episode_panel import EpisodePanel, Work
@@ -65,8 +65,10 @@ class DetectionPanel(EpisodePanel):
         """Nothing: a learning takes a moment."""
 
     def _end(self, work: Work, check: Check) -> object:
-        """Draw what does not change with the slider of the probability."""
+        """Show the boxes, which a person waits for, and draw what does not change with the slider of the probability."""
         findings, names = work.learning, work.learning.episode.query.class_names
+        self._draw_found(findings)
+        check()
         curves = findings.curves()
         check()
         box_map = self.session.map(findings)
@@ -78,12 +80,12 @@ class DetectionPanel(EpisodePanel):
         return [(plots.png(figure), figure.get_label()) for figure in figures]
 
     def _draw(self) -> None:
-        self._draw_found()
+        self._draw_found(self.shown.learning)
         for picture, (png, text) in zip((self.curve_image, self.map_image), self.shown.drawn, strict=True):
             picture.show(png, text)
 
-    def _draw_found(self) -> None:
-        query, found = self.shown.learning.episode.query, self.shown.learning.judged(self.threshold.value)
+    def _draw_found(self, findings: Findings) -> None:
+        query, found = findings.episode.query, findings.judged(self.threshold.value)
         self.found_image.show_figure(plots.found_figure(query.images.numpy(), found, query.class_names))
 
     def _verdict(self) -> str:
@@ -104,7 +106,7 @@ class DetectionPanel(EpisodePanel):
         if self.running is not None or self.requested is not self.shown.request:  # a learning was under way, and is cancelled by this
             self._serve(check)
             return
-        self._draw_found()
+        self._draw_found(self.shown.learning)
         self._say_shown("on show: ")
         self._answer_again()
 

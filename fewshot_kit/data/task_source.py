@@ -18,7 +18,6 @@ class TaskSource:
     """A data set and how more tasks are made of it."""
 
     dataset: str = "omniglot"
-    split: str = "train"  # or "trainval" of pictures with boxes: the validation classes too, once everything is chosen
     samples_per_class: int | None = None  # train on the first so many images of every class; on all of them if left out
     rotations: bool | None = None  # every class also turned by 90, 180, 270 degrees (Vinyals et al. 2016); left out: as the data set wants
     reflections: bool = False  # every class also mirrored: twice the classes
@@ -27,6 +26,7 @@ class TaskSource:
     picture_size: int | None = None  # photographs are loaded at this size, in pixels, and cropped to the network's
     least_crop: float = 0.5  # the least share of a photograph that a random crop keeps
     jitter: float = 0.4  # how far brightness, contrast and saturation of a photograph are changed: factors of 1 - jitter to 1 + jitter
+    split: str = "train"  # or "trainval" of pictures with boxes: the validation classes too, once everything is chosen
 
     def load(self, preprocessing: Preprocessing) -> ClassImages:
         """Load the training classes. Raises ValueError for a set without any, and for rotated classes of a set that has them already."""

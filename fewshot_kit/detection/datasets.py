@@ -8,10 +8,11 @@ from fewshot_kit.data.bundled import DRAWINGS
 from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.opening import expanded
 from fewshot_kit.data.preprocessing import MAX_SIZE
+from fewshot_kit.data.quickdraw import quickdraw_is_here
 from fewshot_kit.detection.annotated import AnnotatedImages
 from fewshot_kit.detection.fod_a import fod_a_is_here, load_fod_a
 from fewshot_kit.detection.own_boxes import load_own_boxes
-from fewshot_kit.detection.scenes import make_scenes
+from fewshot_kit.detection.scenes import load_quickdraw_scenes, load_scenes
 
 SIZE = 224  # pixels
 LEAST_SIZE = 32
@@ -69,5 +70,8 @@ def _lookup(name: str) -> _DataSet:
 
 _DATASETS = {
     "fod_a": _DataSet(SPLITS, lambda split, size, progress, check: load_fod_a(split, size, progress), fod_a_is_here),
-    "scenes": _DataSet(SPLITS, lambda split, size, progress, check: make_scenes(split, size, progress=progress), DRAWINGS.is_file),
+    "scenes": _DataSet(SPLITS, lambda split, size, progress, check: load_scenes(split, size, progress), DRAWINGS.is_file),
+    "quickdraw_scenes": _DataSet(
+        SPLITS, lambda split, size, progress, check: load_quickdraw_scenes(split, size, progress), quickdraw_is_here
+    ),
 }

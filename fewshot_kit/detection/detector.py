@@ -23,6 +23,7 @@ from fewshot_kit.learners.detector_configs import DetectorConfig
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads
+from fewshot_kit.networks.folding import fold_batch_norm
 
 PICTURES_TOGETHER = 8  # looked at at a time, by one thread
 
@@ -135,7 +136,9 @@ class Detector(TrainableLearner):
 
     def snapshot(self) -> Self:
         """Return a copy to predict with: later training does not change it, and threads may share it."""
-        return copy.deepcopy(self).eval()
+        other = copy.deepcopy(self).eval()
+        fold_batch_norm(other.network)
+        return other
 
     @torch.no_grad()
     def adapt(self, support: BoxedImages, *, on_step: OnStep | None = None) -> BoxPredictor:

@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import DrawnEpisode, EpisodeSampler, LabelledImages
@@ -18,6 +18,7 @@ from fewshot_kit.learners.configs import LearnerConfig
 from fewshot_kit.learners.views import views_of
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads
+from fewshot_kit.networks.folding import fold_batch_norm
 
 IMAGES_TOGETHER = 250  # embedded at a time, by one thread
 
@@ -99,9 +100,15 @@ class EmbeddingLearner(TrainableLearner):
         Inductive unless `transductive`, which matters to batch norm alone: it lets images that are embedded together share statistics.
         """
         other = copy.copy(self)
-        other._modules = dict(self._modules, network=copy.deepcopy(self.network).train(transductive))
+        other._modules = dict(self._modules, network=self.network_to_predict_with().train(transductive))
+        if not transductive:
+            fold_batch_norm(other.network)
         other._buffers = {name: buffer if name.startswith("training_") else buffer.clone() for name, buffer in self._buffers.items()}
         return other
+
+    def network_to_predict_with(self) -> nn.Module:
+        """Return a copy of the network whose answers are those of `embed`."""
+        return copy.deepcopy(self.network)
 
     @property
     def views(self) -> int:

@@ -62,13 +62,17 @@ class MTL(EmbeddingLearner):
         return functional_call(self.network, changed, (images,)) if changed else self.network(images)
 
     def snapshot(self, *, transductive: bool = False) -> Self:
-        """Return a copy whose network is scaled and shifted for good: threads may share it."""
         other = super().snapshot(transductive=transductive)
-        for name, value in self.scaled_and_shifted().items():
-            module, kind = name.rsplit(".", 1)
-            setattr(other.network.get_submodule(module), kind, nn.Parameter(value.detach().clone(), requires_grad=False))
         other._modules |= {"scales": nn.ParameterDict(), "shifts": nn.ParameterDict()}  # nothing is left to do when it embeds
         return other
+
+    def network_to_predict_with(self) -> nn.Module:
+        """Return a copy of the network, scaled and shifted for good."""
+        network = super().network_to_predict_with()
+        for name, value in self.scaled_and_shifted().items():
+            module, kind = name.rsplit(".", 1)
+            setattr(network.get_submodule(module), kind, nn.Parameter(value.detach().clone(), requires_grad=False))
+        return network
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; the frozen network stays in evaluation mode, so that its statistics stay too."""

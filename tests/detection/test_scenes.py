@@ -1,20 +1,22 @@
-"""The bundled scenes: what is in them, that a seed repeats them, and that boxes fit what was painted."""
+"""Scenes: which kinds are in them, that a seed repeats them, and that boxes fit what was painted."""
 
 import pytest
 import torch
 
 from fewshot_kit.data.bundled import DRAWINGS, load_examples
 from fewshot_kit.data.preprocessing import Preprocessing
-from fewshot_kit.detection import scenes
+from fewshot_kit.data.quickdraw import categories
+from fewshot_kit.detection import scene_kinds, scenes
 from fewshot_kit.detection.annotated import DetectionSampler
 from fewshot_kit.detection.boxes import area, intersection
-from fewshot_kit.detection.scenes import KINDS, make_scenes
+from fewshot_kit.detection.scene_kinds import KINDS, LEFT_OUT, kinds_of_quickdraw_scenes, kinds_of_scenes, quickdraw_words
+from fewshot_kit.detection.scenes import make_scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def few(split: str = "test", n: int = 40, **options):
-    return make_scenes(split, 96, n_pictures=n, progress=False, **options)
+def few(split: str = "test", n: int = 40, seed: int = 4):
+    return make_scenes(kinds_of_scenes(split, progress=False), 96, n, seed)
 
 
 def test_kinds_are_split_and_there_are_enough():
@@ -25,16 +27,47 @@ def test_kinds_are_split_and_there_are_enough():
     assert KINDS["train_held_out"] == KINDS["train"] and KINDS["trainval_held_out"] == KINDS["trainval"]
     assert set(KINDS["trainval"]) == set(KINDS["train"]) | set(KINDS["val"]) and not set(KINDS["trainval"]) & set(KINDS["test"])
     assert len(set(scenes.SEEDS.values())) == len(scenes.SEEDS) == len(scenes.N_PICTURES) == len(KINDS)
+    assert scenes.SEEDS.keys() == scenes.N_QUICKDRAW.keys()
 
 
 def test_kinds_turned_by_quarters_are_classes_of_training_alone():
-    assert tuple(scenes.turned_kinds("test")) == KINDS["test"] and tuple(scenes.turned_kinds("val")) == KINDS["val"]
-    turned = scenes.turned_kinds("train")
+    assert tuple(scene_kinds.turned_kinds("test")) == KINDS["test"] and tuple(scene_kinds.turned_kinds("val")) == KINDS["val"]
+    turned = scene_kinds.turned_kinds("train")
     assert tuple(turned)[: len(KINDS["train"])] == KINDS["train"], "as they are, first"
     assert turned["arrow 270°"] == ("arrow", 3) and "sun 90°" not in turned and "glasses 180°" not in turned
-    assert len(turned) == 4 * len(KINDS["train"]) - 3 * len(scenes.ONE_WAY) - 2 * len(scenes.TWO_WAYS)
-    assert scenes.turned_kinds("train_held_out") == turned and set(turned) < set(scenes.turned_kinds("trainval"))
+    assert len(turned) == 4 * len(KINDS["train"]) - 3 * len(scene_kinds.ONE_WAY) - 2 * len(scene_kinds.TWO_WAYS)
+    assert scene_kinds.turned_kinds("train_held_out") == turned and set(turned) < set(scene_kinds.turned_kinds("trainval"))
     assert few("train", 300).class_names == tuple(turned)
+
+
+def test_what_scenes_validates_and_tests_on_is_in_no_scene_of_quick_draw():
+    words = {split: set(quickdraw_words(split)) for split in scenes.SEEDS}
+    assert words["trainval"] == words["train"] | words["val"] == words["trainval_held_out"] and words["train_held_out"] == words["train"]
+    assert not words["train"] & words["val"] and not words["trainval"] & words["test"]
+    shown = {kind.replace("_", " ") for kind in (*KINDS["val"], *KINDS["test"])}
+    for word in set.union(*words.values()):
+        assert not shown & {word, *word.split()}, word
+    assert set(LEFT_OUT) <= set(categories())
+
+
+def test_scenes_of_quick_draw_are_trained_with_the_kits_own_drawings_too(monkeypatch):
+    pictures = torch.zeros(4, 1, 105, 105, dtype=torch.uint8)
+    monkeypatch.setattr(scene_kinds, "quickdraw_words", lambda split: ("anvil", "bird"))
+    monkeypatch.setattr(scene_kinds, "load_pictures", lambda names, preprocessing, progress: (pictures, (1, 3)))
+    own, found = kinds_of_scenes("train", progress=False), kinds_of_quickdraw_scenes("train", progress=False)
+    assert set(found) == {"anvil", *KINDS["train"]} and len(found["anvil"]) == 1
+    assert len(found["bird"]) == len(own["bird"]) + 3 and len(found["arrow"]) == len(own["arrow"])
+    assert list(kinds_of_quickdraw_scenes("val", progress=False)) == ["anvil", "bird"]
+
+
+def test_a_drawing_has_a_body_of_what_its_ink_encloses():
+    ink = torch.zeros(1, 9, 9, dtype=torch.uint8)
+    ink[0, 2:7, 2:7], ink[0, 3:6, 3:6] = 255, 0  # a ring
+    drawing = scene_kinds.Kind(ink).drawing(0)
+    assert drawing[0].sum() == 16 and drawing[1].sum() == 25
+    ink[0, 2, 4] = 0  # open at the top: nothing is enclosed
+    assert scene_kinds.Kind(ink).drawing(0)[1].sum() == 15
+    assert scene_kinds.Kind(ink, quarters=1).drawing(0)[0, 4, 2] == 0, "turned by a quarter, it is open at the left"
 
 
 def test_a_seed_repeats_the_scenes():

@@ -1,4 +1,4 @@
-"""The command line: python -m fewshot_kit train <learner> | pretrain | evaluate <checkpoint> | export <run> | list.
+"""The command line: python -m fewshot_kit train <learner> | pretrain | evaluate <checkpoint> | export <run> | learn | classify | list.
 
 torch takes seconds to import, so it is imported only once a command's words are understood, and after a first word to the person.
 """
@@ -14,24 +14,19 @@ from typing import Annotated
 
 from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.preprocessing import Preprocessing
+from fewshot_kit.demo.own_commands import classify_command, learn_command
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
 from fewshot_kit.learners.settings import parse_settings, parse_settings_of
 from fewshot_kit.results import describe_result
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
 from fewshot_kit.training.config import MeasureConfig, TrainConfig, usual_training
 from fewshot_kit.training.network_flag import take_network
-from fewshot_kit.training.progress import Bar
+from fewshot_kit.training.progress import Bar, say
 from fewshot_kit.training.run_folder import usual_folder
 from fewshot_kit.training.schema import shortened
 
 INTERRUPTED, NOT_READ = 130, 141  # exit statuses, as a shell has them of SIGINT and SIGPIPE
 MAX_MESSAGE = 1_500  # letters of an error: a word that it repeats may be as long as a book
-
-
-def say(text: str) -> None:
-    """Tell a person at a terminal what is going on, at once; of several processes, the first one speaks."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text, file=sys.stderr, flush=True)
 
 
 def say_what_does_not_fit(dataset: str, preprocessing: Preprocessing) -> None:
@@ -217,7 +212,10 @@ def run_command(arguments: list[str]) -> int:
 
     evaluate_command.__annotations__ |= {"checkpoint": Positional[str], "settings": Annotated[tuple[str, ...], arg(name="set")]}
     export_command.__annotations__ |= {"run": Positional[Path]}
+    learn_command.__annotations__ |= {"folder": Positional[Path], "settings": Annotated[tuple[str, ...], arg(name="set")]}
+    classify_command.__annotations__ |= {"classes": Positional[Path], "pictures": Positional[list[Path]]}
     commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
+    commands |= {"learn": learn_command, "classify": classify_command}
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
         training, words = usual_training(arguments[1]), arguments[:2]
         learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]](), training.source.dataset)

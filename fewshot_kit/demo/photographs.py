@@ -25,8 +25,13 @@ SHARE = 0.12  # of the pixels: an ink drawing in colours has fewer
 
 def warn_of_pictures(dataset: str, preprocessing: Preprocessing, check: Check = go_on) -> str:
     """Say that a network for ink is given photographs, or the reverse, and which checkpoint fits them; "" where all is well."""
+    return advice(are_photographs(dataset, check), preprocessing)
+
+
+def advice(are_in_colour: bool, preprocessing: Preprocessing) -> str:
+    """Say that a network does not suit pictures that are photographs, or that are not; "" where it does."""
     wants_colour = preprocessing.channels == 3
-    if are_photographs(dataset, check) == wants_colour:
+    if are_in_colour == wants_colour:
         return ""
     names = " or ".join(checkpoints_for(in_colour=not wants_colour)[:NAMED])
     if wants_colour:

@@ -1,6 +1,7 @@
 """What every learner can do: adapt to a support set; and what one that is trained can do beside."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import DrawnEpisode, Episode, EpisodeSampler, LabelledImages
 from fewshot_kit.data.preprocessing import Preprocessing
@@ -67,6 +69,28 @@ class Learner(nn.Module, ABC):
     def source_of(self, name: str) -> str:
         """Return where the value of a setting came from."""
         return self.settings_sources.get(name, DEFAULT)
+
+    def leave_one_out(self, support: LabelledImages, check: Check = go_on) -> Tensor:
+        """Return logits (n, n_way) of each image by what is learned from all others; NaN where it is the only one of its class.
+
+        An estimate of how good the classifier is, which needs no other pictures; a little low, since every class has one picture less.
+        """
+        counts, answers = support.labels.bincount(minlength=support.n_way), torch.full((len(support), support.n_way), math.nan)
+        for i, label in enumerate(support.labels.tolist()):
+            check()
+            if counts[label] > 1:
+                others = torch.arange(len(support)) != i
+                left = replace(support, images=support.images[others], labels=support.labels[others])
+                answers[i] = self.adapt(left)(support.images[i : i + 1].to(self.device))[0].cpu()
+        return answers
+
+    def predictor_state(self, predictor: Predictor) -> dict[str, Tensor]:
+        """Return what a predictor of `adapt` knows beside this learner's weights, as tensors by name."""
+        raise NotImplementedError(f"a predictor of {type(self).__name__} cannot be saved; learn with another checkpoint")
+
+    def predictor_from(self, state: dict[str, Tensor]) -> Predictor:
+        """Return the predictor again from its `predictor_state`."""
+        raise NotImplementedError(f"a predictor of {type(self).__name__} cannot be loaded")
 
     @property
     def device(self) -> torch.device:

@@ -1,6 +1,7 @@
 """What the learners share that embed an image once: a network, and what stands for a class among its embeddings."""
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import DrawnEpisode, EpisodeSampler, LabelledImages
 from fewshot_kit.data.images import to_float
@@ -142,6 +144,25 @@ class EmbeddingLearner(TrainableLearner):
 
         centres = self.place(features.unsqueeze(0), labels, support.n_way, report)
         return EmbeddingPredictor(embed, scores, centres.squeeze(0))
+
+    @torch.no_grad()
+    def leave_one_out(self, support: LabelledImages, check: Check = go_on) -> Tensor:
+        """Return what `Learner.leave_one_out` does; every image is embedded once."""
+        features, labels = self.snapshot().embed_all(support.images), support.labels.to(self.device)
+        counts, answers = labels.bincount(minlength=support.n_way), torch.full((len(support), support.n_way), math.nan)
+        for i in (counts[labels] > 1).nonzero().flatten().tolist():
+            check()
+            others = torch.arange(len(labels), device=self.device) != i
+            centres = self.place(features[others].unsqueeze(0), labels[others], support.n_way)
+            answers[i] = self.scores(features[i].view(1, 1, -1), centres)[0, 0].cpu()
+        return answers
+
+    def predictor_state(self, predictor: EmbeddingPredictor) -> dict[str, Tensor]:
+        return {"centres": predictor.centres}
+
+    def predictor_from(self, state: dict[str, Tensor]) -> EmbeddingPredictor:
+        snapshot = self.snapshot()
+        return EmbeddingPredictor(snapshot.embed_all, snapshot.scores, state["centres"].to(self.device))
 
     @torch.no_grad()
     def place(self, features: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:

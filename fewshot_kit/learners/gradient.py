@@ -3,13 +3,14 @@
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from fewshot_kit.data.episodes import Episode, LabelledImages, stack_episodes
-from fewshot_kit.learners.base import OnStep, Predictor, TrainableLearner
+from fewshot_kit.learners.base import OnStep, TrainableLearner
 from fewshot_kit.learners.configs import GradientConfig
 from fewshot_kit.learners.fine_tune import (
     RULES,
@@ -31,7 +32,23 @@ from fewshot_kit.learners.settings import Setting, epochs, learning_rate
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads, n_workers
 
+_KINDS = _PARAMETERS, _BUFFERS = "parameters.", "buffers."  # of a saved predictor
 STACKED_SUPPORT = 10  # images; above it, one task a thread was faster than a stack on two cores
+
+
+@dataclass(frozen=True)
+class TunedPredictor:
+    """A predictor that is a network under weights of its own."""
+
+    network: nn.Module  # shared by predictors, which take turns, so any thread may ask any of them
+    lock: threading.Lock
+    parameters: Parameters
+    buffers: Parameters
+    transductive: bool = False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        with self.lock:
+            return predict(self.network, self.parameters, self.buffers, images, transductive=self.transductive)
 
 
 class GradientLearner(TrainableLearner):
@@ -54,7 +71,7 @@ class GradientLearner(TrainableLearner):
 
     # The inner loop.
 
-    def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> Predictor:
+    def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> TunedPredictor:
         """Fine-tune a copy of theta on the whole support, `inner_steps` steps of `inner_lr`."""
         self.check_way(support.n_way)
         predictor = _predictor_maker(self.network, transductive)
@@ -99,6 +116,15 @@ class GradientLearner(TrainableLearner):
     def rule(self, lr: float) -> UpdateRule:
         """Return the update rule of the inner loop at this learning rate."""
         return RULES[self.config.update_rule](lr, {HEAD: self.config.head_lr_scale})
+
+    def predictor_state(self, predictor: TunedPredictor) -> dict[str, Tensor]:
+        return {f"{_PARAMETERS}{name}": p for name, p in predictor.parameters.items()} | {
+            f"{_BUFFERS}{name}": b for name, b in predictor.buffers.items()
+        }
+
+    def predictor_from(self, state: dict[str, Tensor]) -> TunedPredictor:
+        parts = ({name.removeprefix(kind): v.to(self.device) for name, v in state.items() if name.startswith(kind)} for kind in _KINDS)
+        return _predictor_maker(self.network, False)(*parts)
 
     # Many episodes at once.
 
@@ -147,15 +173,7 @@ class GradientLearner(TrainableLearner):
         return "starts at zero" if self.config.head == "zero" else f"starts where it was learned, for at most {self.max_way} classes"
 
 
-def _predictor_maker(network: nn.Module, transductive: bool) -> Callable[[Parameters, Parameters], Predictor]:
-    """Return a function that makes predictors. They share a copy of the network and take turns, so any thread may ask any of them."""
+def _predictor_maker(network: nn.Module, transductive: bool) -> Callable[[Parameters, Parameters], TunedPredictor]:
+    """Return a function that makes predictors on one copy of the network."""
     network, lock = copy.deepcopy(network), threading.Lock()
-
-    def make(parameters: Parameters, buffers: Parameters) -> Predictor:
-        def predictor(images: Tensor) -> Tensor:
-            with lock:
-                return predict(network, parameters, buffers, images, transductive=transductive)
-
-        return predictor
-
-    return make
+    return lambda parameters, buffers: TunedPredictor(network, lock, parameters, buffers, transductive)

@@ -3,17 +3,13 @@
 import dataclasses
 import json
 import os
-import re
-import shutil
-import tempfile
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from fewshot_kit.data.files import write_text, writing
-from fewshot_kit.data.locks import locked
+from fewshot_kit.data.files import write_text
 from fewshot_kit.learners.base import Learner, TrainableLearner
 from fewshot_kit.networks.configs import ResNet12Config, ResNetPyramidConfig, take_same_weights
 from fewshot_kit.training.build import build_learner, learner_name
@@ -28,11 +24,11 @@ from fewshot_kit.training.checkpoint_folder import (
     check_name,
     check_replaceable,
     find_checkpoint,
-    moved_away,
     read_config,
     settings_for,
 )
 from fewshot_kit.training.schema import shortened
+from fewshot_kit.training.staging import lock_of, put_back, staged
 from fewshot_kit.training.weights import WeightsError, check_tensors, halved, read_tensors, sha256, write_tensors
 
 PENDING_CARD = f".{CARD}.new"
@@ -78,21 +74,13 @@ def save_checkpoint(
     state = halved(learner.released_state()) if half else learner.released_state()
     if card is None:  # what says too little for one is refused before a folder is made
         _card(folder, _config(learner, training, results, settings or [], ""))
-    with lock_of(folder), writing(folder, parts=True):
-        _tidy(folder)
-        check_replaceable(folder, replace)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.new."))
-        try:
-            write_tensors(staging / WEIGHTS, state)
-            config = _config(learner, training, results, settings or [], sha256(staging / WEIGHTS))
-            write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
-            write_text(staging / CARD, _card(folder, config) if card is None else card)
-            if log is not None:
-                write_text(staging / LOG, log)
-            _swap(staging, folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        _tidy(folder)
+    with staged(folder, lambda: check_replaceable(folder, replace)) as staging:
+        write_tensors(staging / WEIGHTS, state)
+        config = _config(learner, training, results, settings or [], sha256(staging / WEIGHTS))
+        write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
+        write_text(staging / CARD, _card(folder, config) if card is None else card)
+        if log is not None:
+            write_text(staging / LOG, log)
     return folder
 
 
@@ -107,11 +95,6 @@ def _config(learner: TrainableLearner, training: dict, results: list[dict], sett
         "sha256": digest,
         "results": results,
     }
-
-
-def lock_of(folder: Path, seconds: float = 0.2) -> AbstractContextManager[None]:
-    """Return what holds a checkpoint's lock, which lies beside it, while it is written."""
-    return locked(folder.parent / f".{folder.name}.lock", folder, seconds)
 
 
 def write_config(folder: Path, config: dict) -> None:
@@ -153,46 +136,9 @@ def _mended(place: Path) -> Path:
     if not is_moved and not (folder / PENDING_CARD).is_file():
         return place
     with suppress(OSError), lock_of(folder):
-        _put_back(folder)
+        put_back(folder)
         mend_card(folder)
     return folder if (folder / CONFIG).is_file() else place
-
-
-def _put_back(folder: Path) -> None:
-    """Put a checkpoint back in its place that a killed save had moved away, under its lock."""
-    for place in moved_away(folder):
-        if not folder.exists() and (place / CONFIG).is_file():
-            os.rename(place, folder)
-            place.parent.rmdir()
-
-
-def _tidy(folder: Path) -> None:
-    """Put the checkpoint in its place and remove what killed saves of it left, under its lock: nobody who lives is saving it."""
-    _put_back(folder)
-    if not (folder / CONFIG).is_file():  # nothing is removed unless the checkpoint is there
-        return
-    is_left = re.compile(rf"\.{re.escape(folder.name)}\.(new|old)\.[a-z0-9_]{{8}}").fullmatch  # as `mkdtemp` names them
-    for path in folder.parent.iterdir():
-        if is_left(path.name) and path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _swap(staging: Path, folder: Path) -> None:
-    """Put `staging` where `folder` is; the old one is removed last."""
-    os.chmod(staging, 0o755)
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
-        try:
-            os.rename(folder, old / folder.name)
-            os.rename(staging, folder)
-        except OSError:
-            if not folder.exists():
-                os.rename(old / folder.name, folder)
-            old.rmdir()
-            raise
-        shutil.rmtree(old)
-    else:
-        os.rename(staging, folder)
 
 
 def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = "cpu") -> Checkpoint:

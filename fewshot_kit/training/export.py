@@ -11,11 +11,12 @@ import torch
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.build import build_learner
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, check_name, check_replaceable, read_config
-from fewshot_kit.training.checkpoints import lock_of, mend_card, save_checkpoint, write_config
+from fewshot_kit.training.checkpoints import mend_card, save_checkpoint, write_config
 from fewshot_kit.training.commands import training_command
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.run_folder import BEST, LOG, read_begun
 from fewshot_kit.training.runs import read_log
+from fewshot_kit.training.staging import lock_of
 from fewshot_kit.training.weights import load_best
 
 RECORD_SECONDS = 30.0  # how long a measurement waits for others that are being recorded

@@ -1,11 +1,20 @@
-"""How far a command is, on a terminal. No torch is needed."""
+"""What a command says to a person at a terminal, and how far it is. No torch is needed."""
+
+import os
+import sys
+
+
+def say(text: str) -> None:
+    """Tell a person at a terminal what is going on, at once; of several processes, the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
 
 
 class Bar:
     """A bar on a terminal that comes when there is something to count, and goes when it is full."""
 
-    def __init__(self, what: str, total: int, quiet: bool = False):
-        self._what, self._total, self._quiet, self._bar = what, total, quiet, None
+    def __init__(self, what: str, total: int, quiet: bool = False, unit: str = "episode"):
+        self._what, self._total, self._quiet, self._unit, self._bar = what, total, quiet, unit, None
 
     def __enter__(self) -> "Bar":
         return self
@@ -20,7 +29,7 @@ class Bar:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=self._total, desc=self._what, unit="episode", leave=False, disable=self._quiet or None)
+            self._bar = tqdm(total=self._total, desc=self._what, unit=self._unit, leave=False, disable=self._quiet or None)
         self._bar.update(done - self._bar.n)
         if done >= self._total:
             self.__exit__()

@@ -143,6 +143,18 @@ def check_hyper_parameters(learner: str, values: dict) -> None:
         raise SchemaError(f"has hyper_parameters that cannot be: {shortened(str(error), 300)}") from error
 
 
+def check_keys(values: dict, kind: type) -> None:
+    """Check that values have exactly the keys of a dataclass, each of its type; what is in lists is left to the caller."""
+    hints = typing.get_type_hints(kind)
+    if missing := sorted(hints.keys() - values.keys()):
+        raise SchemaError(f"lacks {', '.join(missing)}")
+    _check_known(values, set(hints), "")
+    for name, hint in hints.items():
+        if dataclasses.is_dataclass(hint) or any(map(dataclasses.is_dataclass, typing.get_args(hint))):
+            hint = list if typing.get_origin(hint) is list else dict | None
+        _check_type(values[name], list if typing.get_origin(hint) is list else hint, name)
+
+
 def _check_training(values: dict) -> None:
     """Check the types of what is known of a training; what else was recorded with it stays."""
     _check_fields(values, TrainConfig, "training", others=True)

@@ -1,0 +1,346 @@
+"""A person's classes on the disk: the pictures as they were given, what was learned of them, and what it takes to go on.
+
+A folder of its own: `model.safetensors` (the weights of the learner, and the predictor's), `config.json`, `README.md` (the card) and
+`pictures/`. It is read as a checkpoint is: nothing is unpickled, and the config is checked before anything is made of it.
+"""
+
+import json
+import re
+import typing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_kit.data.files import write_text, written_whole
+from fewshot_kit.data.images import Source, read_image
+from fewshot_kit.data.opening import open_regular
+from fewshot_kit.demo.own_classes import LONGEST_NAME, MOST_CLASSES, GivenPicture, OwnClass, OwnClasses
+from fewshot_kit.demo.own_task import Answers, Estimate, OwnLearning
+from fewshot_kit.learners.settings import describe
+from fewshot_kit.networks.devices import pick_device, use_one_thread
+from fewshot_kit.training.build import build_learner, learner_name
+from fewshot_kit.training.checkpoint_folder import CARD, CONFIG, FORMAT_VERSION, WEIGHTS, check_name
+from fewshot_kit.training.checkpoints import Checkpoint
+from fewshot_kit.training.markdown import code, code_block, escaped
+from fewshot_kit.training.schema import SchemaError, check_hyper_parameters, check_keys, read_json, shortened
+from fewshot_kit.training.staging import staged
+from fewshot_kit.training.weights import WeightsError, check_tensors, read_tensors, sha256, write_tensors
+
+PICTURES = "pictures"
+PREDICTOR, LEARNER = "predictor.", "learner."  # what the names of tensors begin with
+MOST_CLOSENESS = 10_000
+
+
+class SavedTaskError(ValueError):
+    """A folder of a person's classes that cannot be opened; the message names it, what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    file: str  # below the folder
+    name: str  # as it was given
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    name: str
+    pictures: list[PictureRow]
+
+
+@dataclass(frozen=True)
+class EstimateRow:
+    n: int
+    n_right: int
+    closeness: list[float]
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What config.json holds."""
+
+    format_version: int
+    kind: str  # KIND
+    learner: str
+    hyper_parameters: dict
+    settings: dict[str, float]  # set by hand
+    checkpoint: str
+    checkpoint_sha256: str
+    classes: list[ClassRow]
+    estimate: EstimateRow | None
+    versions: dict[str, str]
+    sha256: str
+
+
+KIND = "own classes"
+
+
+# --- saving ---
+
+
+def save_task(
+    folder: Path, classes: OwnClasses, learning: OwnLearning, checkpoint: Checkpoint, settings: dict[str, float], *, replace: bool = False
+) -> Path:
+    """Write classes and what was learned of them: all of it, or nothing. Only such a folder is ever replaced, and only with `replace`."""
+    folder = Path(folder)
+    check_name(folder.name)
+    learner = learning.learner
+    state = {f"{LEARNER}{name}": value for name, value in learner.released_state().items()}
+    state |= {f"{PREDICTOR}{name}": value for name, value in learner.predictor_state(learning.predictor).items()}
+    with staged(folder, lambda: _check_replaceable(folder, replace)) as staging:
+        write_tensors(staging / WEIGHTS, state)
+        rows = _write_pictures(staging, classes)
+        found = learning.estimate
+        estimate = None if found is None else EstimateRow(found.n, found.n_right, found.closeness.tolist())
+        config = TaskConfig(
+            FORMAT_VERSION, KIND, learner_name(learner), asdict(learner.config), dict(settings), checkpoint.name,
+            checkpoint.config["sha256"], rows, estimate, {"torch": torch.__version__}, sha256(staging / WEIGHTS),
+        )  # fmt: skip
+        write_text(staging / CONFIG, json.dumps(asdict(config), indent=2) + "\n")
+        write_text(staging / CARD, render_task_card(folder.name, config, learning))
+    return folder
+
+
+def _check_replaceable(folder: Path, replace: bool) -> None:
+    if not folder.exists() and not folder.is_symlink():
+        return
+    try:
+        is_ours = read_json(folder / CONFIG).get("kind") == KIND
+    except (OSError, ValueError):
+        is_ours = False
+    if not is_ours:
+        raise FileExistsError(f"{folder} is there and holds no classes that were saved, so it is not replaced; choose another name")
+    others = sorted({path.name for path in folder.iterdir() if not path.name.startswith(".")} - {WEIGHTS, CONFIG, CARD, PICTURES})
+    if others:
+        raise FileExistsError(f"{folder} holds {', '.join(others[:5])} beside the classes, so it is not replaced; move that elsewhere")
+    if not replace:
+        raise FileExistsError(f"{folder} holds saved classes already; replace them (--replace), or choose another name")
+
+
+def _write_pictures(folder: Path, classes: OwnClasses) -> list[ClassRow]:
+    rows = []
+    for number, one in enumerate(classes.classes, start=1):
+        place = f"{PICTURES}/{number:02d}-{_plain(one.name)}"
+        files = []
+        for i, picture in enumerate(one.pictures, start=1):
+            file = f"{place}/{i:03d}{_suffix(picture.name)}"
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(folder / file) as opened:
+                opened.write(picture.content)
+            files.append(PictureRow(file, picture.name, picture.digest))
+        rows.append(ClassRow(one.name, files))
+    return rows
+
+
+def _plain(name: str) -> str:
+    """Return of a name what any file system takes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "class"
+
+
+def _suffix(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ".picture"
+
+
+def render_task_card(name: str, config: TaskConfig, learning: OwnLearning) -> str:
+    """Write the card of saved classes; names are shown as they are, and never read as Markdown."""
+    counts = [f"- {escaped(row.name)}: {len(row.pictures)} picture{'s' if len(row.pictures) != 1 else ''}" for row in config.classes]
+    chosen = describe(learning.learner.settings())
+    lines = [
+        f"# {escaped(name)}",
+        "",
+        f"A classifier of {len(config.classes)} classes, learned from the pictures in {code(PICTURES)}:",
+        "",
+        *counts,
+        "",
+        f"Learned by the checkpoint {code(config.checkpoint)} (sha256 {code(config.checkpoint_sha256)}). "
+        + escaped(learning.learner.describe() + (f" Settings: {chosen}." if chosen else "")),
+        "",
+        "## How good it is",
+        "",
+        escaped(describe_estimate(learning.estimate, learning.class_names)),
+        "",
+        "## Using it",
+        "",
+        code_block(f"python -m fewshot_kit classify {name} PICTURES --csv answers.csv"),
+        "",
+        "## Limits",
+        "",
+        "It knows these classes alone, and will name one of them for any picture, unless it is told from how unfamiliar on to say "
+        "that it does not know. Pictures that were taken otherwise than those it learned from, by another camera or in other light, may "
+        "be answered worse than the estimate says.",
+        "",
+        "## Licence",
+        "",
+        f"The pictures are whose they were. sha256 of model.safetensors: {code(config.sha256)}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def describe_estimate(estimate: Estimate | None, names: tuple[str, ...]) -> str:
+    """Say how good the answers are by leaving out each picture in turn, in a person's words."""
+    if estimate is None or not estimate.n:
+        return "There is no estimate: leaving out a picture and asking for it takes at least two pictures of a class."
+    low, high = (f"{100 * end:.0f}" for end in estimate.interval)
+    told = (
+        f"Leaving out each picture in turn and asking for it: {estimate.n_right} of {estimate.n} right, {100 * estimate.accuracy:.0f} % "
+        f"(95 % interval {low} to {high} %)."
+    )
+    if estimate.confused:
+        one, other, n = estimate.confused
+        told += f" Confused most: {names[one]} and {names[other]}, {n} time{'s' if n != 1 else ''}."
+    return told
+
+
+# --- opening ---
+
+
+@dataclass(frozen=True)
+class SavedTask:
+    """What a folder of saved classes holds."""
+
+    folder: Path
+    classes: OwnClasses
+    learning: OwnLearning
+    checkpoint: str
+    settings: dict[str, float]
+
+
+def open_task(folder: str | Path, *, device: str = "cpu") -> SavedTask:
+    """Open saved classes, pictures and all. Raises SavedTaskError where something is missing, was changed or is from a newer version."""
+    folder = Path(folder)
+    config = read_task_config(folder)
+    classes = OwnClasses(tuple(OwnClass(row.name, tuple(_picture(folder, p) for p in row.pictures)) for row in config.classes))
+    return SavedTask(folder, classes, _learning(folder, config, device), config.checkpoint, config.settings)
+
+
+def load_predictor(folder: str | Path, *, device: str = "auto") -> "SavedPredictor":
+    """Load the classifier of saved classes, without their pictures."""
+    use_one_thread()
+    folder = Path(folder)
+    return SavedPredictor(_learning(folder, read_task_config(folder), str(pick_device(device))))
+
+
+@dataclass(frozen=True)
+class SavedPredictor:
+    """A classifier that a person trained and saved: call it on pictures, files among them, and it returns `Answers`."""
+
+    learning: OwnLearning
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.learning.class_names
+
+    def __call__(self, pictures: Tensor | list[Source | np.ndarray]) -> Answers:
+        """Answer pictures: paths, bytes or arrays (h, w[, 3]) in a list, of any sizes; or a tensor as the network sees them."""
+        if not isinstance(pictures, Tensor):
+            pictures = self.learning.seen([p if isinstance(p, np.ndarray) else read_image(p) for p in pictures])
+        return self.learning.answer(pictures)
+
+
+def read_task_config(folder: Path) -> TaskConfig:
+    """Read and check the config.json of saved classes."""
+    path = folder / CONFIG
+    try:
+        values = read_json(path)
+    except FileNotFoundError as error:
+        raise SavedTaskError(f"{folder} holds no {CONFIG}: no classes were saved there; choose another folder") from error
+    except (OSError, ValueError) as error:
+        raise SavedTaskError(f"{path} {error}; copy the folder again") from error
+    if values.get("kind") != KIND:
+        raise SavedTaskError(f"{folder} holds no classes that were saved; choose another folder")
+    version = values.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        newer = type(version) is int and version > FORMAT_VERSION
+        do = "upgrade fewshot_kit" if newer else "save the classes again"
+        raise SavedTaskError(f"{path} has format_version {version!r}, but this kit reads {FORMAT_VERSION}; {do}")
+    try:
+        check_keys(values, TaskConfig)
+        check_hyper_parameters(values["learner"], values["hyper_parameters"])
+        return _task_config(values)
+    except (SchemaError, TypeError, KeyError) as error:
+        raise SavedTaskError(f"{path} {error}; copy the folder again, or upgrade fewshot_kit") from error
+
+
+def _task_config(values: dict) -> TaskConfig:
+    """Return the config, its rows checked."""
+    rows = []
+    for row in values["classes"]:
+        _check_row(row, ClassRow)
+        for picture in row["pictures"]:
+            _check_row(picture, PictureRow)
+            if not re.fullmatch(rf"{PICTURES}/[a-z0-9-]{{1,60}}/[0-9]{{3}}\.[a-z0-9]{{1,7}}", picture["file"]):
+                raise SchemaError(f"names a picture that cannot be in it, {shortened(repr(picture['file']))}")
+        rows.append(ClassRow(row["name"], [PictureRow(**picture) for picture in row["pictures"]]))
+    names = [row.name for row in rows]
+    if not 2 <= len(rows) <= MOST_CLASSES or len(set(names)) != len(names) or not all(0 < len(name) <= LONGEST_NAME for name in names):
+        raise SchemaError(f"has classes that cannot be: 2 to {MOST_CLASSES} of different names are wanted")
+    estimate = values["estimate"]
+    if estimate is not None:
+        _check_row(estimate, EstimateRow)
+        n, n_right, closeness = estimate["n"], estimate["n_right"], estimate["closeness"]
+        if not (0 <= n_right <= n == len(closeness) <= MOST_CLOSENESS and all(type(value) is float for value in closeness)):
+            raise SchemaError("has an estimate that cannot be")
+    return TaskConfig(**{**values, "classes": rows, "estimate": None if estimate is None else EstimateRow(**estimate)})
+
+
+def _check_row(row: Any, kind: type) -> None:
+    if not isinstance(row, dict):
+        raise SchemaError(f"has a row that is no object, but {shortened(repr(row))}")
+    check_keys(row, kind)
+
+
+def _picture(folder: Path, row: PictureRow) -> GivenPicture:
+    path = folder / row.file
+    try:
+        with open_regular(path) as file:
+            picture = GivenPicture(row.name, file.read())
+    except OSError as error:
+        raise SavedTaskError(f"{path} is missing, but {CONFIG} names it ({row.name}); copy the whole folder again") from error
+    if picture.digest != row.sha256:
+        raise SavedTaskError(f"{path} is another picture than was saved; copy the whole folder again")
+    return picture
+
+
+def _learning(folder: Path, config: TaskConfig, device: str) -> OwnLearning:
+    weights = folder / WEIGHTS
+    try:
+        if sha256(weights) != config.sha256:
+            raise WeightsError(f"{weights} does not match the sha256 in {CONFIG}: it is damaged or was changed")
+        state, _ = read_tensors(weights)
+        learner = build_learner(config.learner, config.hyper_parameters)
+        of_learner, of_predictor = (
+            {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)} for part in (LEARNER, PREDICTOR)
+        )
+        check_tensors(weights, of_learner, learner.released_state())
+        if not all(value.isfinite().all() for value in of_predictor.values()):
+            raise WeightsError(f"{weights} has values that are not finite")
+        learner.load_state_dict(of_learner, strict=False)
+        learner.to(device).eval()
+        predictor = learner.predictor_from(of_predictor)
+        _check_answers(predictor, learner, len(config.classes), weights)
+    except FileNotFoundError as error:
+        raise SavedTaskError(f"{weights} is missing; copy the whole folder again") from error
+    except (WeightsError, ValueError) as error:
+        raise SavedTaskError(f"{error}; copy the whole folder again") from error
+    names = tuple(row.name for row in config.classes)
+    row = config.estimate
+    estimate = None if row is None else Estimate(row.n, row.n_right, None, torch.tensor(row.closeness, dtype=torch.float32))
+    return OwnLearning(learner, predictor, names, estimate)
+
+
+@torch.no_grad()
+def _check_answers(predictor: typing.Callable, learner, n_way: int, weights: Path) -> None:
+    """Raise WeightsError unless the predictor answers a picture with a number for each class."""
+    size, channels = learner.preprocessing.size, learner.preprocessing.channels
+    try:
+        logits = predictor(torch.zeros(1, channels, size, size, device=learner.device))
+    except (RuntimeError, KeyError, IndexError, AttributeError) as error:  # of shapes that do not fit one another
+        raise WeightsError(f"{weights} holds a predictor that does not fit its learner") from error
+    if logits.shape != (1, n_way):
+        raise WeightsError(f"{weights} holds a predictor of {logits.shape[-1]} classes, but {CONFIG} names {n_way}")

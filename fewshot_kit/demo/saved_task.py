@@ -6,10 +6,9 @@ A folder of its own: `model.safetensors` (the weights of the learner, and the pr
 
 import json
 import re
-import typing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,65 +17,21 @@ from torch import Tensor
 from fewshot_kit.data.files import write_text, written_whole
 from fewshot_kit.data.images import Source, read_image
 from fewshot_kit.data.opening import open_regular
-from fewshot_kit.demo.own_classes import LONGEST_NAME, MOST_CLASSES, GivenPicture, OwnClass, OwnClasses
+from fewshot_kit.demo.own_classes import GivenPicture, OwnClass, OwnClasses
 from fewshot_kit.demo.own_task import Answers, Estimate, OwnLearning
+from fewshot_kit.demo.task_config import KIND, PICTURES, ClassRow, EstimateRow, PictureRow, SavedTaskError, TaskConfig, read_task_config
+from fewshot_kit.learners.base import Learner
 from fewshot_kit.learners.settings import describe
 from fewshot_kit.networks.devices import pick_device, use_one_thread
 from fewshot_kit.training.build import build_learner, learner_name
 from fewshot_kit.training.checkpoint_folder import CARD, CONFIG, FORMAT_VERSION, WEIGHTS, check_name
 from fewshot_kit.training.checkpoints import Checkpoint
 from fewshot_kit.training.markdown import code, code_block, escaped
-from fewshot_kit.training.schema import SchemaError, check_hyper_parameters, check_keys, read_json, shortened
+from fewshot_kit.training.schema import read_json
 from fewshot_kit.training.staging import staged
 from fewshot_kit.training.weights import WeightsError, check_tensors, read_tensors, sha256, write_tensors
 
-PICTURES = "pictures"
 PREDICTOR, LEARNER = "predictor.", "learner."  # what the names of tensors begin with
-MOST_CLOSENESS = 10_000
-
-
-class SavedTaskError(ValueError):
-    """A folder of a person's classes that cannot be opened; the message names it, what is wrong and what to do."""
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    file: str  # below the folder
-    name: str  # as it was given
-    sha256: str
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    name: str
-    pictures: list[PictureRow]
-
-
-@dataclass(frozen=True)
-class EstimateRow:
-    n: int
-    n_right: int
-    closeness: list[float]
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """What config.json holds."""
-
-    format_version: int
-    kind: str  # KIND
-    learner: str
-    hyper_parameters: dict
-    settings: dict[str, float]  # set by hand
-    checkpoint: str
-    checkpoint_sha256: str
-    classes: list[ClassRow]
-    estimate: EstimateRow | None
-    versions: dict[str, str]
-    sha256: str
-
-
-KIND = "own classes"
 
 
 # --- saving ---
@@ -88,21 +43,37 @@ def save_task(
     """Write classes and what was learned of them: all of it, or nothing. Only such a folder is ever replaced, and only with `replace`."""
     folder = Path(folder)
     check_name(folder.name)
-    learner = learning.learner
-    state = {f"{LEARNER}{name}": value for name, value in learner.released_state().items()}
-    state |= {f"{PREDICTOR}{name}": value for name, value in learner.predictor_state(learning.predictor).items()}
     with staged(folder, lambda: _check_replaceable(folder, replace)) as staging:
-        write_tensors(staging / WEIGHTS, state)
-        rows = _write_pictures(staging, classes)
-        found = learning.estimate
-        estimate = None if found is None else EstimateRow(found.n, found.n_right, found.closeness.tolist())
-        config = TaskConfig(
-            FORMAT_VERSION, KIND, learner_name(learner), asdict(learner.config), dict(settings), checkpoint.name,
-            checkpoint.config["sha256"], rows, estimate, {"torch": torch.__version__}, sha256(staging / WEIGHTS),
-        )  # fmt: skip
+        write_tensors(staging / WEIGHTS, _state(learning))
+        rows, digest = _write_pictures(staging, classes), sha256(staging / WEIGHTS)
+        config = _config(rows, learning, checkpoint, settings, digest)
         write_text(staging / CONFIG, json.dumps(asdict(config), indent=2) + "\n")
         write_text(staging / CARD, render_task_card(folder.name, config, learning))
     return folder
+
+
+def _state(learning: OwnLearning) -> dict[str, Tensor]:
+    """Return the weights of the learner, and what its predictor knows beside them."""
+    learner = learning.learner
+    state = {f"{LEARNER}{name}": value for name, value in learner.released_state().items()}
+    return state | {f"{PREDICTOR}{name}": value for name, value in learner.predictor_state(learning.predictor).items()}
+
+
+def _config(rows: list[ClassRow], learning: OwnLearning, checkpoint: Checkpoint, settings: dict[str, float], digest: str) -> TaskConfig:
+    found, learner = learning.estimate, learning.learner
+    return TaskConfig(
+        format_version=FORMAT_VERSION,
+        kind=KIND,
+        learner=learner_name(learner),
+        hyper_parameters=asdict(learner.config),
+        settings=dict(settings),
+        checkpoint=checkpoint.name,
+        checkpoint_sha256=checkpoint.config["sha256"],
+        classes=rows,
+        estimate=None if found is None else EstimateRow(found.n, found.n_right, found.closeness.tolist()),
+        versions={"torch": torch.__version__},
+        sha256=digest,
+    )
 
 
 def _check_replaceable(folder: Path, replace: bool) -> None:
@@ -243,58 +214,6 @@ class SavedPredictor:
         return self.learning.answer(pictures)
 
 
-def read_task_config(folder: Path) -> TaskConfig:
-    """Read and check the config.json of saved classes."""
-    path = folder / CONFIG
-    try:
-        values = read_json(path)
-    except FileNotFoundError as error:
-        raise SavedTaskError(f"{folder} holds no {CONFIG}: no classes were saved there; choose another folder") from error
-    except (OSError, ValueError) as error:
-        raise SavedTaskError(f"{path} {error}; copy the folder again") from error
-    if values.get("kind") != KIND:
-        raise SavedTaskError(f"{folder} holds no classes that were saved; choose another folder")
-    version = values.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
-        newer = type(version) is int and version > FORMAT_VERSION
-        do = "upgrade fewshot_kit" if newer else "save the classes again"
-        raise SavedTaskError(f"{path} has format_version {version!r}, but this kit reads {FORMAT_VERSION}; {do}")
-    try:
-        check_keys(values, TaskConfig)
-        check_hyper_parameters(values["learner"], values["hyper_parameters"])
-        return _task_config(values)
-    except (SchemaError, TypeError, KeyError) as error:
-        raise SavedTaskError(f"{path} {error}; copy the folder again, or upgrade fewshot_kit") from error
-
-
-def _task_config(values: dict) -> TaskConfig:
-    """Return the config, its rows checked."""
-    rows = []
-    for row in values["classes"]:
-        _check_row(row, ClassRow)
-        for picture in row["pictures"]:
-            _check_row(picture, PictureRow)
-            if not re.fullmatch(rf"{PICTURES}/[a-z0-9-]{{1,60}}/[0-9]{{3}}\.[a-z0-9]{{1,7}}", picture["file"]):
-                raise SchemaError(f"names a picture that cannot be in it, {shortened(repr(picture['file']))}")
-        rows.append(ClassRow(row["name"], [PictureRow(**picture) for picture in row["pictures"]]))
-    names = [row.name for row in rows]
-    if not 2 <= len(rows) <= MOST_CLASSES or len(set(names)) != len(names) or not all(0 < len(name) <= LONGEST_NAME for name in names):
-        raise SchemaError(f"has classes that cannot be: 2 to {MOST_CLASSES} of different names are wanted")
-    estimate = values["estimate"]
-    if estimate is not None:
-        _check_row(estimate, EstimateRow)
-        n, n_right, closeness = estimate["n"], estimate["n_right"], estimate["closeness"]
-        if not (0 <= n_right <= n == len(closeness) <= MOST_CLOSENESS and all(type(value) is float for value in closeness)):
-            raise SchemaError("has an estimate that cannot be")
-    return TaskConfig(**{**values, "classes": rows, "estimate": None if estimate is None else EstimateRow(**estimate)})
-
-
-def _check_row(row: Any, kind: type) -> None:
-    if not isinstance(row, dict):
-        raise SchemaError(f"has a row that is no object, but {shortened(repr(row))}")
-    check_keys(row, kind)
-
-
 def _picture(folder: Path, row: PictureRow) -> GivenPicture:
     path = folder / row.file
     try:
@@ -308,34 +227,38 @@ def _picture(folder: Path, row: PictureRow) -> GivenPicture:
 
 
 def _learning(folder: Path, config: TaskConfig, device: str) -> OwnLearning:
-    weights = folder / WEIGHTS
+    """Return what was learned, the predictor that was saved: nothing is learned anew."""
+    weights, row = folder / WEIGHTS, config.estimate
     try:
-        if sha256(weights) != config.sha256:
-            raise WeightsError(f"{weights} does not match the sha256 in {CONFIG}: it is damaged or was changed")
-        state, _ = read_tensors(weights)
-        learner = build_learner(config.learner, config.hyper_parameters)
-        of_learner, of_predictor = (
-            {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)} for part in (LEARNER, PREDICTOR)
-        )
-        check_tensors(weights, of_learner, learner.released_state())
-        if not all(value.isfinite().all() for value in of_predictor.values()):
-            raise WeightsError(f"{weights} has values that are not finite")
-        learner.load_state_dict(of_learner, strict=False)
-        learner.to(device).eval()
-        predictor = learner.predictor_from(of_predictor)
+        learner, of_predictor = _read_weights(weights, config)
+        predictor = learner.to(device).eval().predictor_from(of_predictor)
         _check_answers(predictor, learner, len(config.classes), weights)
     except FileNotFoundError as error:
         raise SavedTaskError(f"{weights} is missing; copy the whole folder again") from error
     except (WeightsError, ValueError) as error:
         raise SavedTaskError(f"{error}; copy the whole folder again") from error
-    names = tuple(row.name for row in config.classes)
-    row = config.estimate
     estimate = None if row is None else Estimate(row.n, row.n_right, None, torch.tensor(row.closeness, dtype=torch.float32))
-    return OwnLearning(learner, predictor, names, estimate)
+    return OwnLearning(learner, predictor, tuple(row.name for row in config.classes), estimate)
+
+
+def _read_weights(weights: Path, config: TaskConfig) -> tuple[Learner, dict[str, Tensor]]:
+    """Return the learner, and the state of its predictor. Raises WeightsError where they are not what was saved."""
+    if sha256(weights) != config.sha256:
+        raise WeightsError(f"{weights} does not match the sha256 in {CONFIG}: it is damaged or was changed")
+    state, _ = read_tensors(weights)
+    learner = build_learner(config.learner, config.hyper_parameters)
+    of_learner, of_predictor = (
+        {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)} for part in (LEARNER, PREDICTOR)
+    )
+    check_tensors(weights, of_learner, learner.released_state())
+    if not all(value.isfinite().all() for value in of_predictor.values()):
+        raise WeightsError(f"{weights} has values that are not finite")
+    learner.load_state_dict(of_learner, strict=False)
+    return learner, of_predictor
 
 
 @torch.no_grad()
-def _check_answers(predictor: typing.Callable, learner, n_way: int, weights: Path) -> None:
+def _check_answers(predictor: Callable, learner: Learner, n_way: int, weights: Path) -> None:
     """Raise WeightsError unless the predictor answers a picture with a number for each class."""
     size, channels = learner.preprocessing.size, learner.preprocessing.channels
     try:

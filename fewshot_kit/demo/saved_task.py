@@ -31,6 +31,32 @@ from fewshot_kit.training.schema import read_json
 from fewshot_kit.training.staging import staged
 from fewshot_kit.training.weights import WeightsError, check_tensors, read_tensors, sha256, write_tensors
 
+TASK_CARD = """# {name}
+
+A classifier of {n} classes, learned from the pictures in {folder}:
+
+{counts}
+
+Learned by the checkpoint {checkpoint} (sha256 {digest}). {how}
+
+## How good it is
+
+{estimate}
+
+## Using it
+
+{command}
+
+## Limits
+
+It knows these classes alone, and names one of them for any picture, unless it is told how unfamiliar a picture must be for it to say that
+it does not know. Pictures that were taken otherwise than those it learned from, by another camera or in other light, may be answered worse
+than the estimate says.
+
+## Licence
+
+The pictures are whose they were. sha256 of model.safetensors: {weights}
+"""
 PREDICTOR, LEARNER = "predictor.", "learner."  # what the names of tensors begin with
 
 
@@ -121,36 +147,18 @@ def render_task_card(name: str, config: TaskConfig, learning: OwnLearning) -> st
     """Write the card of saved classes; names are shown as they are, and never read as Markdown."""
     counts = [f"- {escaped(row.name)}: {len(row.pictures)} picture{'s' if len(row.pictures) != 1 else ''}" for row in config.classes]
     chosen = describe(learning.learner.settings())
-    lines = [
-        f"# {escaped(name)}",
-        "",
-        f"A classifier of {len(config.classes)} classes, learned from the pictures in {code(PICTURES)}:",
-        "",
-        *counts,
-        "",
-        f"Learned by the checkpoint {code(config.checkpoint)} (sha256 {code(config.checkpoint_sha256)}). "
-        + escaped(learning.learner.describe() + (f" Settings: {chosen}." if chosen else "")),
-        "",
-        "## How good it is",
-        "",
-        escaped(describe_estimate(learning.estimate, learning.class_names)),
-        "",
-        "## Using it",
-        "",
-        code_block(f"python -m fewshot_kit classify {name} PICTURES --csv answers.csv"),
-        "",
-        "## Limits",
-        "",
-        "It knows these classes alone, and will name one of them for any picture, unless it is told from how unfamiliar on to say "
-        "that it does not know. Pictures that were taken otherwise than those it learned from, by another camera or in other light, may "
-        "be answered worse than the estimate says.",
-        "",
-        "## Licence",
-        "",
-        f"The pictures are whose they were. sha256 of model.safetensors: {code(config.sha256)}",
-        "",
-    ]
-    return "\n".join(lines)
+    return TASK_CARD.format(
+        name=escaped(name),
+        n=len(config.classes),
+        folder=code(PICTURES),
+        counts="\n".join(counts),
+        checkpoint=code(config.checkpoint),
+        digest=code(config.checkpoint_sha256),
+        how=escaped(learning.learner.describe() + (f" Settings: {chosen}." if chosen else "")),
+        estimate=escaped(describe_estimate(learning.estimate, learning.class_names)),
+        command=code_block(f"python -m fewshot_kit classify {name} PICTURES --csv answers.csv"),
+        weights=code(config.sha256),
+    )
 
 
 def describe_estimate(estimate: Estimate | None, names: tuple[str, ...]) -> str:

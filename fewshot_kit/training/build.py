@@ -64,7 +64,8 @@ def make_learner(config: LearnerConfig, seed: int | None = None) -> TrainableLea
 def on_network_of(learner: TrainableLearner, name: str | None, size: int | None = None) -> TrainableLearner:
     """Return another learner, a nearest_mean or a logistic, on the network of this one; with `size`, for pictures of that size.
 
-    Where the learner knows the mean feature of its training classes, so does the other; else features are not centred. Raises ValueError
+    Where the learner knows the mean feature of its training classes, so does the other; else features are not centred. It looks at a
+    picture as often. Raises ValueError
     for learners that cannot do without a training of their own, and for networks that take one size alone.
     """
     if name is None and size is None:
@@ -81,7 +82,8 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
         other = make_learner(replace(learner.config, network=network), seed=0)
         other.load_state_dict(learner.released_state())
     elif name in ON_ANY_NETWORK:
-        other = make_learner(CONFIGS[name](network=network), seed=0)
+        views = {"views": learner.config.views} if hasattr(learner.config, "views") else {}
+        other = make_learner(CONFIGS[name](network=network, **views), seed=0)
         other.load_state_dict({key: value for key, value in learner.released_state().items() if key in other.state_dict()}, strict=False)
     else:
         raise ValueError(f"learner must be {' or '.join(ON_ANY_NETWORK)}, which take any network as it is, not {name!r}")

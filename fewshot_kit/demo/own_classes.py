@@ -1,7 +1,7 @@
 """A person's own classes: their names, and their pictures as they were given. Texts here are for a panel: in a person's words."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -141,13 +141,21 @@ class OwnClasses:
         return bool(shares) and float(np.median(shares)) > SHARE
 
 
-def read_classes(path: Path, check: Check = go_on) -> tuple[OwnClasses, list[str]]:
-    """Read a folder or archive of one sub-folder a class; also say which pictures cannot be used, and why. The others are kept."""
+def read_classes(
+    path: Path, check: Check = go_on, *, only: Sequence[str] | None = None, first: int | None = None
+) -> tuple[OwnClasses, list[str]]:
+    """Read a folder or archive of one sub-folder a class; also say which pictures cannot be used, and why. The others are kept.
+
+    `only` takes these classes, `first` so many pictures of each. Raises ValueError for a class that is not there.
+    """
     found, problems = OwnClasses(), []
     with open_tree(path, check) as tree:
-        for name, pictures in pictures_by_class(tree, check).items():
+        classes = pictures_by_class(tree, check)
+        if missing := [name for name in only or () if name not in classes]:
+            raise ValueError(f"{path} has no class {missing[0]!r}; it has {', '.join(list(classes)[:20])}")
+        for name in only or classes:
             found = found.with_class(name)
-            for picture in pictures:
+            for picture in classes[name][:first]:
                 check()
                 try:
                     found = found.with_picture(len(found) - 1, GivenPicture(picture.name, _content(tree.read(picture))))

@@ -31,11 +31,11 @@ class Download(anywidget.AnyWidget):
         match message.get("kind"):
             case "make":
                 self._name, self._content = self._make() or ("", b"")
-                self._send(0)
+                self._send_piece(0)
             case "next" if type(message.get("place")) is int and message["place"] >= 0:
-                self._send(message["place"])
+                self._send_piece(message["place"])
 
-    def _send(self, place: int) -> None:
+    def _send_piece(self, place: int) -> None:
         piece = self._content[place * PIECE : (place + 1) * PIECE]
         if piece:
             self.send({"kind": "piece"}, [piece])

@@ -11,6 +11,7 @@ from fewshot_kit.data.images import ImageError, read_image
 from fewshot_kit.widgets.pad import PAD_STYLE, SIDE, Pad
 from fewshot_kit.widgets.upload import Upload
 
+TITLES = "<b>Draw</b> one of the classes above", "… or <b>upload</b> a picture"
 ANSWER_SIZE = ("420px", "196px")
 LONGEST_NAME = 40
 NOTHING_YET = {True: "stands here once you draw or upload a picture", False: "stands here once you upload a picture"}  # may one draw?
@@ -28,8 +29,12 @@ class OwnPicture(Pad):
     Both are shown on the canvas, one at a time: an upload takes the place of a drawing, and a stroke that of an upload.
     """
 
-    def __init__(self, on_picture: Callable[[np.ndarray], None], *, may_draw: bool = True):
-        """`may_draw=False` is for a network that knows photographs alone: the canvas only shows what was uploaded."""
+    def __init__(self, on_picture: Callable[[np.ndarray], None], *, may_draw: bool = True, titles: tuple[str, str] = TITLES):
+        """`may_draw=False` is for a network that knows photographs alone: the canvas only shows what was uploaded.
+
+        `titles` stand above the canvas and the upload box where one may draw.
+        """
+        self._titles = titles
         self._on_picture = on_picture
         self._nothing_yet = NOTHING_YET[may_draw]
         self.current: np.ndarray | None = None  # what was drawn or uploaded last, until it is cleared
@@ -50,8 +55,8 @@ class OwnPicture(Pad):
             return widgets.VBox([heading, *parts], layout=widgets.Layout(margin="0 12px 8px 0", flex="0 0 auto"))
 
         if self._may_draw:
-            drawing = column("<b>Draw</b> one of the classes above", self.frame, widgets.HBox([self.undo_button, self.clear_button]))
-            asking = [drawing, column("… or <b>upload</b> a picture", self.upload)]
+            drawing = column(self._titles[0], self.frame, widgets.HBox([self.undo_button, self.clear_button]))
+            asking = [drawing, column(self._titles[1], self.upload)]
         else:
             sending = column("<b>Upload</b> a photograph of one of the classes above", self.upload)
             asking = [sending, column("<b>Your picture</b>", self.frame, self.clear_button)]

@@ -62,6 +62,8 @@ class OwnClassesPanel(widgets.VBox):
         self.add_class_button.on_click(lambda _: self.change(lambda classes: classes.with_class()))
         self.pad = SupportPad(self.receive)
         self.own_picture = OwnPicture(self.ask, titles=("<b>Draw</b> a picture to ask about", "… or <b>upload</b> one"))
+        self.own_picture.answer_text.layout.height = "44px"  # two lines
+        self.own_picture.answer_text.add_class("fewshot-text")
         self.controls = LearnerControls(self.task.checkpoint.name, self.use, self.turn, self._answer_again)
         self.take_along = TakeAlong(self.to_save, self.go_on, on_disk=on_disk)
         self._lay_out()
@@ -75,7 +77,7 @@ class OwnClassesPanel(widgets.VBox):
             return heading
 
         wrap = {"flex_flow": "row wrap", "grid_gap": "8px 24px", "width": "100%"}
-        given = widgets.VBox([self.cards, self.add_class_button], layout=widgets.Layout(flex="1 1 380px", width="auto"))
+        given = widgets.VBox([self.cards, self.add_class_button], layout=widgets.Layout(flex="1 1 330px", width="auto", min_width="0"))
         support = widgets.HBox([given, self.pad], layout=widgets.Layout(**wrap))
         left = widgets.VBox([step("1. Your classes, and pictures of them"), support], layout=widgets.Layout(flex="1 1 620px", width="auto"))
         asked = [step("2. Ask"), self.own_picture, step("How far to trust it"), self.estimate, self.notice]

@@ -34,11 +34,11 @@ class Thumbnails(anywidget.AnyWidget):
         if message.get("kind") == "remove" and type(place) is int and 0 <= place < len(self.names) and self.names[place] == name:
             self._on_remove(place, name)
 
-    def show(self, pictures: Sequence[bytes], names: Sequence[str], hidden: int = 0) -> None:
-        """Show these; `hidden` more there is no room for."""
+    def show(self, pictures: Sequence[bytes], names: Sequence[str], more: str = "") -> None:
+        """Show these, and after them a text."""
         with self.hold_sync():
             self.names, self.pictures = list(names), list(pictures)
-            self.more = f"and {hidden} more" if hidden else ""
+            self.more = more
 
 
 def thumbnail_of(pixels: np.ndarray) -> bytes:

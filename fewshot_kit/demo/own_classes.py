@@ -179,6 +179,8 @@ def read_picture(path: Path) -> GivenPicture:
     try:
         with open_regular(path) as file:
             return GivenPicture(str(path), file.read())
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist; check the path") from error
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be opened ({error}); give the path of a picture that you may read") from error
 

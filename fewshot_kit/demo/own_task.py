@@ -15,6 +15,7 @@ from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.demo.own_classes import GivenPicture, OwnClasses
 from fewshot_kit.learners.base import Learner, Predictor
 from fewshot_kit.learners.settings import Setting
+from fewshot_kit.networks.configs import PYRAMIDS
 from fewshot_kit.networks.devices import pick_device, use_one_thread
 from fewshot_kit.training.checkpoints import Checkpoint, load_checkpoint
 
@@ -116,8 +117,11 @@ class OwnTask:
         self.use(checkpoint)
 
     def use(self, checkpoint: Checkpoint | str) -> None:
-        """Go on with another checkpoint."""
-        self.checkpoint = load_checkpoint(checkpoint, device=self.device) if isinstance(checkpoint, str) else checkpoint
+        """Go on with another checkpoint. Raises ValueError for one that finds things in pictures."""
+        loaded = load_checkpoint(checkpoint, device=self.device) if isinstance(checkpoint, str) else checkpoint
+        if loaded.learner.config.network.kind in PYRAMIDS:
+            raise ValueError(f"{loaded.name} finds things in pictures, and tells no pictures apart; choose another, as {PROPOSED[True]}")
+        self.checkpoint = loaded
 
     @property
     def preprocessing(self) -> Preprocessing:

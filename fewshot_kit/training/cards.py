@@ -21,7 +21,12 @@ DATASETS = {
     "grocery_store": "Grocery Store (M. Klasson et al. 2019, MIT licence), split by kind of product",
     "fod_a": "FOD-A (T. Munyer et al. 2021, MIT licence): 15 of its 20 base classes; 5 are kept for validation, the novel 11 for the test",
     "scenes": "scenes of the kit's own drawings on textured grounds, made anew from a seed",
+    "quickdraw_scenes": (
+        "scenes of drawings on textured grounds, made anew from a seed: of Quick, Draw! (Google, CC BY 4.0) 197 words and the kit's own "
+        "drawings of 17 kinds; no kind that scenes are tested on is among them"
+    ),
 }
+SCENES = ("scenes", "quickdraw_scenes")
 KINDS_OF_THINGS = {
     "mini_imagenet": "64 kinds of animals and things, one in the middle of each, made small",
     "fc100": "60 kinds of animals, plants and things at 32 x 32 pixels",
@@ -55,7 +60,7 @@ def render_card(name: str, config: dict) -> str:
         f"# {escaped(name)}",
         "",
         escaped(f"A {config['learner']} learner{_for_classes(learner.max_way)}: {network.size} x {network.size} pixels, {network}."),
-        INK if of_ink else DRAWN if training["source"]["dataset"] == "scenes" else PHOTOGRAPHS,
+        INK if of_ink else DRAWN if training["source"]["dataset"] in SCENES else PHOTOGRAPHS,
         "",
         "## Adapting",
         "",
@@ -144,7 +149,7 @@ def _where(training: dict) -> str:
 
 def _limits(training: dict, of_ink: bool) -> str:
     source = training["source"]
-    if source["dataset"] == "scenes":
+    if source["dataset"] in SCENES:
         return "Trained on drawings on made-up grounds: photographs are outside what it has seen."
     if source["dataset"] == "fod_a":
         return (

@@ -1,7 +1,12 @@
 """A person with classes of their own: three letters drawn with the mouse, photographs from a folder, a camera, and what is taken along."""
 
 import re
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -9,7 +14,19 @@ import numpy as np
 import pytest
 import test_browser
 from PIL import Image
-from test_browser import ERRORS, HAS_RUN, STARTUP, Person, jupyter, person_at
+from test_browser import (
+    BROWSER,
+    ERRORS,
+    FLAGS,
+    HAS_RUN,
+    STARTUP,
+    Person,
+    jupyter,
+    jupyter_environment,
+    person_at,
+    playwright,
+    wait_for_server,
+)
 from test_browser_states import set_theme
 
 CELLS = (
@@ -20,6 +37,7 @@ CELLS = (
     "b = 2",
     "panel",
 )
+PANEL = Path(__file__).parents[2] / "notebooks" / "10_your_own_classes.ipynb"
 LETTERS = {  # three letters that were invented, as strokes in a square of side 1
     "zog": [[(0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)]],
     "pim": [[(0.5, 0.15), (0.5, 0.85)], [(0.2, 0.4), (0.8, 0.4)], [(0.3, 0.85), (0.7, 0.85)]],
@@ -161,3 +179,46 @@ def test_photographs_take_another_network_and_what_is_wrong_is_said(tmp_path, no
         person.page.get_by_text(re.compile("Error: (no camera was found|the camera was refused)")).wait_for()
         person.shoot("own_classes_5_photographs")
         person.sees_no_error()
+
+
+@contextmanager
+def app(notebook: Path, tmp_path: Path) -> Iterator[str]:
+    """Serve a notebook as an app, and yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "voila", str(notebook), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    with open(tmp_path / "app.log", "wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=jupyter_environment(tmp_path / "home"), cwd=tmp_path)
+        try:
+            wait_for_server(server, f"http://127.0.0.1:{port}/voila/static/voila.js", tmp_path / "app.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def test_as_an_app_two_visitors_have_classes_of_their_own(tmp_path):
+    with app(PANEL, tmp_path) as address, playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, args=[f"--{flag}" for flag in FLAGS])
+        visitors = []
+        for width in (1300, 800):
+            page = browser.new_context(viewport={"width": width, "height": 1000}).new_page()
+            visitors.append(Inventor(page))
+            page.goto(address, timeout=STARTUP)
+            page.locator(".fewshot-class-card").first.wait_for(timeout=STARTUP)
+        one, other = visitors
+        assert one.page.locator(".jp-InputArea-editor").count() == 0, "an app shows no code"
+        one.draw_on(0, LETTERS["zog"])
+        one.press("Add drawing")
+        one.page.wait_for_function(HAS_PICTURES, arg=[0, 1])
+        one.shoot("own_classes_6_app")
+        other.shoot("own_classes_7_app_narrow")
+        assert other.n_pictures(0) == 0
+        for visitor in visitors:
+            page = visitor.page
+            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), "cut off at the side"
+            visitor.unfold("4. Take it along")
+            assert page.get_by_role("button", name="Save").count() == 0 and page.locator("button.fewshot-download").count() == 1
+            assert not visitor.problems
+        browser.close()

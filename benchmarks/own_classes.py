@@ -1,0 +1,77 @@
+"""How far the answers about a person's own classes can be trusted, on data whose truth is known, and how long a person waits.
+
+    python benchmarks/own_classes.py --dataset grocery_store
+    python benchmarks/own_classes.py --dataset omniglot --checkpoint protonet-omniglot_vinyals-augmented
+
+Tasks of 5 classes with 5 pictures each from the test classes, by chance. Prints in how many tasks the 95 % interval of leave-one-out holds
+the true accuracy (on all other pictures of the classes), what is taken for unknown at the threshold that keeps 90 % of the known pictures,
+how well familiarity tells classes it was not shown from known ones (AUROC, mean over tasks), and the milliseconds from a change of the
+pictures to new answers.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+from sklearn.metrics import roc_auc_score
+
+from fewshot_kit.data.datasets import load_dataset
+from fewshot_kit.data.episodes import LabelledImages
+from fewshot_kit.data.images import to_float
+from fewshot_kit.demo.own_task import PROPOSED, Estimate, OwnLearning
+from fewshot_kit.networks.devices import use_one_thread
+from fewshot_kit.results import Interval
+from fewshot_kit.training.checkpoints import load_checkpoint
+
+WAY, SHOT, OTHERS = 5, 5, 25  # classes, pictures each, pictures of classes that it is not shown
+
+
+def measured(checkpoint: str, dataset: str, n_tasks: int, seed: int) -> dict[str, list[float]]:
+    """Return what each task came to."""
+    learner = load_checkpoint(checkpoint).learner_for(WAY, SHOT)
+    images = load_dataset(dataset, "test", preprocessing=learner.preprocessing)
+    generator, found = torch.Generator().manual_seed(seed), {"truth": [], "holds": [], "kept": [], "unknown": [], "auroc": [], "ms": []}
+    for _ in range(n_tasks):
+        classes = torch.randperm(len(images), generator=generator).tolist()
+        known = [shuffled(images.of_class(i), generator) for i in classes[:WAY]]
+        strangers = shuffled(torch.cat([images.of_class(i) for i in classes[WAY:]]), generator)[:OTHERS]
+        labels = torch.arange(WAY).repeat_interleave(SHOT)
+        support = LabelledImages(to_float(torch.cat([of_class[:SHOT] for of_class in known])), labels, tuple("abcde"))
+        queries, truth = torch.cat([of[SHOT:] for of in known]), torch.cat([torch.full((len(of) - SHOT,), i) for i, of in enumerate(known)])
+        started = time.perf_counter()
+        predictor = learner.adapt(support)
+        predictor(to_float(queries[:1]))
+        found["ms"].append(1000 * (time.perf_counter() - started))
+        estimate = Estimate.of(learner.leave_one_out(support), labels)
+        learning = OwnLearning(learner, predictor, support.class_names, estimate)
+        answers, others = learning.answer(queries), learning.answer(strangers)
+        right = (answers.probabilities.argmax(1) == truth).float().mean().item()
+        low, high = estimate.interval
+        found["truth"].append(right)
+        found["holds"].append(float(low <= right <= high))
+        found["kept"].append(1 - answers.is_unknown(0.1).float().mean().item())
+        found["unknown"].append(others.is_unknown(0.1).float().mean().item())
+        nearness = torch.cat([predictor(to_float(part)).amax(1) for part in (queries, strangers)])
+        found["auroc"].append(roc_auc_score([1] * len(queries) + [0] * len(strangers), nearness.tolist()))
+    return found
+
+
+def shuffled(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return images[torch.randperm(len(images), generator=generator)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="grocery_store")
+    parser.add_argument("--checkpoint", default=PROPOSED[True])
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    use_one_thread()
+    found = measured(given.checkpoint, given.dataset, given.tasks, given.seed)
+    told = {name: Interval.of(torch.tensor(values)).percent() for name, values in found.items() if name != "ms"}
+    print(f"{given.checkpoint} on {given.dataset} test, {given.tasks} tasks, {WAY}-way {SHOT}-shot, seed {given.seed}:")
+    print(f"right: {told['truth']}; the interval of leave-one-out holds that in {told['holds']} of the tasks")
+    print(f"at familiarity 0.1: {told['kept']} of known pictures kept, {told['unknown']} of strangers unknown; AUROC {told['auroc']}")
+    print(f"from a change of the pictures to an answer: median {statistics.median(found['ms']):.0f} ms, worst {max(found['ms']):.0f} ms")

@@ -21,6 +21,7 @@ from fewshot_kit.demo.saved_task import SavedTask, describe_estimate
 from fewshot_kit.widgets.class_card import ClassCard
 from fewshot_kit.widgets.controls import TEXT, StatusLine, styles, text
 from fewshot_kit.widgets.learner_controls import LearnerControls
+from fewshot_kit.widgets.many_answers import ManyAnswers
 from fewshot_kit.widgets.own_picture import OwnPicture, read_upload
 from fewshot_kit.widgets.pad import PAD_STYLE
 from fewshot_kit.widgets.support_pad import SupportPad
@@ -32,6 +33,7 @@ STYLE = """<style>
 .fewshot-class-chosen { border-color: var(--jp-brand-color1); box-shadow: inset 3px 0 0 var(--jp-brand-color1) }
 .fewshot-step > .widget-html-content { font-size: 115%; font-weight: bold }
 </style>"""
+FOLDED = ("Ask about many pictures", "3. How it learns", "4. Take it along")
 FIRST = 3  # classes that are there to begin with
 
 
@@ -64,7 +66,8 @@ class OwnClassesPanel(widgets.VBox):
         self.own_picture = OwnPicture(self.ask, titles=("<b>Draw</b> a picture to ask about", "… or <b>upload</b> one"))
         self.own_picture.answer_text.layout.height = "44px"  # two lines
         self.own_picture.answer_text.add_class("fewshot-text")
-        self.controls = LearnerControls(self.task.checkpoint.name, self.use, self.turn, self._answer_again)
+        self.controls = LearnerControls(self.task.checkpoint.name, self.use, self.turn, self._on_unknown)
+        self.many = ManyAnswers(self.ask_many)
         self.take_along = TakeAlong(self.to_save, self.go_on, on_disk=on_disk)
         self._lay_out()
         self._show()
@@ -84,7 +87,7 @@ class OwnClassesPanel(widgets.VBox):
         right = widgets.VBox(asked, layout=widgets.Layout(flex="1 1 440px", width="auto"))
         columns = widgets.HBox([left, right], layout=widgets.Layout(**wrap))
         columns.add_class("fewshot-columns")
-        folded = widgets.Accordion([self.controls, self.take_along], titles=("3. How it learns", "4. Take it along"))
+        folded = widgets.Accordion([self.many, self.controls, self.take_along], titles=FOLDED)
         self.children = [styles(), widgets.HTML(STYLE + PAD_STYLE, layout=widgets.Layout(display="none")), self.status, columns, folded]
 
     # What a person does.
@@ -182,6 +185,13 @@ class OwnClassesPanel(widgets.VBox):
             told += f"; as familiar as {100 * familiarity:.0f} % of your own pictures, or more"
         self.own_picture.show(plots.png(figure), told)
 
+    def ask_many(self) -> None:
+        """Answer all pictures that were given to be asked about at once."""
+        if self.learned is None:
+            self.many.status.say(html.escape(self.classes.missing() or "it is still learning"))
+        else:
+            self.worker.submit(self._answer_many)
+
     def to_save(self) -> Learned:
         """Return what was learned of the classes as they are. Raises ValueError where there is nothing to save."""
         self.worker.wait(120)
@@ -221,6 +231,12 @@ class OwnClassesPanel(widgets.VBox):
         told = html.escape(describe_estimate(learning.estimate, learning.class_names))
         self.estimate.value = f'<span role="status" style="color:{TEXT}">{told}</span>'
         self._answer_again()
+        self._answer_many(check)
+
+    def _answer_many(self, check: Check) -> None:
+        if self.many.pictures and self.learned is not None:
+            self.many.status.say("answering …")
+            self.many.answer(self.learned.learning, self.controls.unknown.value, check)
 
     def _propose(self, classes: OwnClasses) -> None:
         """Take the checkpoint that suits the pictures, unless one was chosen by hand; and say what does not suit."""
@@ -238,6 +254,10 @@ class OwnClassesPanel(widgets.VBox):
     def _on_error(self, error: Exception) -> None:
         self.learned = None
         self.status.show_error(error)
+
+    def _on_unknown(self) -> None:
+        self._answer_again()
+        self.ask_many()
 
     def _answer_again(self) -> None:
         if self.own_picture.current is not None and self.learned is not None:

@@ -189,3 +189,27 @@ def test_many_pictures_are_shown_in_part():
     thumbnails = Thumbnails(lambda place, name: None)
     thumbnails.show([b"x"] * MOST_SHOWN, ["n"] * MOST_SHOWN, "and 3 more")
     assert len(thumbnails.pictures) == MOST_SHOWN and thumbnails.more == "and 3 more"
+
+
+def test_many_pictures_are_answered_in_a_table_and_again_after_every_change(panel):
+    panel.many.receive("early.png", picture(level=4).content)
+    assert "no picture yet" in panel.many.status.value
+    panel.many.clear()
+    draw_all(panel)
+    for name, one in zip("abc", panel.classes.classes, strict=True):
+        panel.many.receive(f"<i>{name}.png", one.pictures[0].content)
+    panel.many.receive("broken.png", b"half a picture")
+    panel.worker.wait(60)
+    assert [row.nearest for row in panel.many.rows] == ["class 1", "class 2", "class 3"]
+    assert "3 pictures answered" in panel.many.status.value and "broken.png" in panel.many.upload.error
+    assert "<i>" not in panel.many.table.value and panel.many.table.value.count("<img") == 3
+    panel.many.order.value = "the least certain first"
+    assert panel.many.table.value.count("<img") == 3
+    panel.cards.children[0].name.value = "zog"
+    panel.worker.wait(60)
+    assert panel.many.rows[0].nearest == "zog"
+    panel.many.receive("more.zip", archive("1.png", "2.png"))
+    panel.worker.wait(60)
+    assert len(panel.many.rows) == 5
+    press(panel.many.clear_button)
+    assert not panel.many.rows and not panel.many.table.value and "upload pictures" in panel.many.status.value

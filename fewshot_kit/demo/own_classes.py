@@ -31,6 +31,11 @@ class GivenPicture:
     def digest(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
+    @cached_property
+    def colours(self) -> float:
+        """Return the share of its pixels that have a colour of their own; decoded for it once."""
+        return coloured_share(self.pixels())
+
     def pixels(self) -> np.ndarray:
         """Decode it, (h, w) or (h, w, 3) uint8. Raises ImageError, which names it."""
         return read_image(self.content, name=self.name)
@@ -137,7 +142,7 @@ class OwnClasses:
 
     def are_photographs(self) -> bool:
         """Say whether they are photographs rather than drawings in ink."""
-        shares = [coloured_share(picture.pixels()) for _, picture in self.pictures()]
+        shares = [picture.colours for _, picture in self.pictures()]
         return bool(shares) and float(np.median(shares)) > SHARE
 
 

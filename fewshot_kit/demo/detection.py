@@ -56,10 +56,14 @@ class Findings:
             raise ValueError(f"a probability to show from must be above 0 and at most 1, not {threshold!r}")
         return [of_picture.at_least(threshold) for of_picture in self.epochs[-1].found]
 
+    def shown(self, threshold: float) -> list[Detections]:
+        """Return of these what a person is shown: one class a place."""
+        return [of_picture.shown(threshold) for of_picture in self.found(threshold)]
+
     def judged(self, threshold: float) -> list[tuple[np.ndarray, ...]]:
-        """Return what is found in each query, what of it is right, and what was missed, as `plots.found_figure` takes it."""
+        """Return what is shown in each query, what of it is right, and what was missed, as `plots.found_figure` takes it."""
         rows, query = [], self.episode.query
-        for found, boxes, labels in zip(self.found(threshold), query.boxes, query.labels, strict=True):
+        for found, boxes, labels in zip(self.shown(threshold), query.boxes, query.labels, strict=True):
             is_right, is_found = verdicts(found, boxes, labels)
             rows.append((*found.arrays(), is_right.numpy(), boxes[~is_found].numpy(), labels[~is_found].numpy()))
         return rows

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from fewshot_kit.detection.annotated import BoxedImages
-from fewshot_kit.detection.boxes import iou, nms_by_class
+from fewshot_kit.detection.boxes import iou, nms, nms_by_class
 from fewshot_kit.learners.detector_configs import DetectorConfig
 
 NOTHING = 0.4  # a box that overlaps all things by less is background
+ONE_PLACE = 0.5  # boxes that overlap by more show the same thing
 LEFT_OUT = -2  # of labels: neither a thing (0 ..) nor background (-1)
 
 
@@ -49,6 +50,12 @@ class Detections:
         """Keep what is at least so certain."""
         kept = self.probabilities >= probability
         return Detections(self.boxes[kept], self.labels[kept], self.probabilities[kept])
+
+    def shown(self, probability: float) -> "Detections":
+        """Keep what a person is shown: what is at least so certain, and of boxes of different classes in one place the most certain."""
+        found = self.at_least(probability)
+        kept = nms(found.boxes, found.probabilities, ONE_PLACE)
+        return Detections(found.boxes[kept], found.labels[kept], found.probabilities[kept])
 
 
 def proposal_labels(proposals: Tensor, boxes: Tensor, labels: Tensor, overlap: float) -> Tensor:

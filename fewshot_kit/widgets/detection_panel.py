@@ -12,7 +12,7 @@ from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, Picture, numbered
 from fewshot_kit.widgets.episode_panel import EpisodePanel, Work
 from fewshot_kit.widgets.own_boxes import OwnBoxes, OwnTask
 
-THRESHOLD = 0.3  # the probability to show boxes from, at first
+THRESHOLD = 0.5  # the probability to show boxes from, at first
 LEAST_WIDTH = "640px"  # of a picture of 920: below, its letters could not be read, and it scrolls
 
 
@@ -120,7 +120,7 @@ class DetectionPanel(EpisodePanel):
     def classify(self, task: OwnTask) -> None:
         """Find what a person has marked in pictures of theirs, by the settings on show."""
         found = self.session.find_own(task.support, task.queries, self.shown.request.values())
-        found = [of_picture.at_least(self.threshold.value) for of_picture in found]
+        found = [of_picture.shown(self.threshold.value) for of_picture in found]
         figure = plots.found_figure(task.queries.numpy() / 255, [f.arrays() for f in found], task.support.class_names)
         self.own_picture.show(plots.png(figure), figure.get_label(), [len(f) for f in found])
 

@@ -16,7 +16,7 @@ from fewshot_kit.detection.annotated import BoxedImages, DetectionSampler
 from fewshot_kit.detection.box_head import BoxHead
 from fewshot_kit.detection.boxes import iou
 from fewshot_kit.detection.detector import Detector
-from fewshot_kit.detection.found import LEFT_OUT, NOTHING, proposal_labels, support_embeddings
+from fewshot_kit.detection.found import LEFT_OUT, NOTHING, Detections, proposal_labels, support_embeddings
 from fewshot_kit.detection.proposals import Proposals
 from fewshot_kit.detection.repmet_detector import RepMetDetector, background, background_loss, posteriors
 from fewshot_kit.detection.softmax_detector import SoftmaxDetector
@@ -385,3 +385,11 @@ def test_a_class_without_a_box_is_told():
 def test_a_configuration_that_cannot_be_is_told(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(TINY, **changes)
+
+
+def test_of_boxes_in_one_place_the_most_certain_is_shown():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [0, 0, 4, 4]])
+    found = Detections(boxes, torch.tensor([0, 1, 1, 2]), torch.tensor([0.9, 0.8, 0.6, 0.5]))
+    shown = found.shown(0.55)
+    assert shown.labels.tolist() == [0, 1] and shown.boxes.tolist() == [boxes[0].tolist(), boxes[2].tolist()]
+    assert len(found.shown(0.1)) == 3 and len(found.shown(0.95)) == 0

@@ -38,15 +38,33 @@ class LearnedOptimiser(nn.Module):
         """Take a step; loss is a scalar, or (tasks,) for a stack of tasks."""
         with torch.autocast(loss.device.type, enabled=False):  # a forget gate is nearly 1: 16 bits would round it
             theta, gradient = (_flat(tensors, gradients, loss.ndim) for tensors in (parameters, gradients))  # (..., n)
-            inputs = torch.stack([*preprocessed(gradient), *(x.expand_as(gradient) for x in preprocessed(loss.unsqueeze(-1)))], dim=-1)
+            inputs = torch.stack([*preprocessed(gradient), *(x.expand_as(gradient) for x in preprocessed(loss.unsqueeze(-1)))])
             before, gates = state or (None, (torch.zeros_like(theta), torch.zeros_like(theta)))
-            hidden = self.lstm(inputs.flatten(0, -2), before)
+            hidden = self.cell(inputs.flatten(1), before)
             forget, take = (
-                gate(torch.cat([hidden[0], theta.reshape(-1, 1), previous.reshape(-1, 1)], dim=1)).sigmoid().view_as(theta)
-                for gate, previous in zip((self.forget_gate, self.input_gate), gates, strict=True)
+                _gate(gate, hidden[0], theta, previous) for gate, previous in zip((self.forget_gate, self.input_gate), gates, strict=True)
             )
             stepped = _unflat(forget * theta - take * gradient, parameters, gradients, loss.ndim)
         return {**parameters, **stepped}, (hidden, (forget, take))
+
+    def cell(self, inputs: Tensor, before: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Return hidden and cell state (hidden, n) of `lstm` from inputs (4, n) and those before; None: they are zero.
+
+        The numbers of one gate lie side by side in memory: on as many rows as there are weights, the module takes longer.
+        """
+        lstm = self.lstm
+        gates = torch.addmm((lstm.bias_ih + lstm.bias_hh).unsqueeze(1), lstm.weight_ih, inputs)
+        gates = gates if before is None else torch.addmm(gates, lstm.weight_hh, before[0])
+        take, forget, new, show = gates.chunk(4)
+        cell = take.sigmoid() * new.tanh()
+        cell = cell if before is None else torch.addcmul(cell, forget.sigmoid(), before[1])
+        return show.sigmoid() * cell.tanh(), cell
+
+
+def _gate(gate: nn.Linear, hidden: Tensor, theta: Tensor, previous: Tensor) -> Tensor:
+    """Return sigmoid(W [h_t, theta, previous] + b), of the shape of theta; hidden (hidden, n)."""
+    of_hidden, (of_theta, of_previous) = gate.weight[0, :-2], gate.weight[0, -2:]
+    return ((of_hidden @ hidden).view_as(theta) + of_theta * theta + of_previous * previous + gate.bias).sigmoid()
 
 
 def preprocessed(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -149,3 +149,14 @@ def test_more_classes_than_its_head_has_are_refused_and_adapt_is_pure():
     assert torch.allclose(logits[:1], predictor(episode.query.images[:1]), atol=1e-5)
     assert all(torch.equal(before[name], value) for name, value in learner.state_dict().items())
     assert F.cross_entropy(logits, episode.query.labels).isfinite()
+
+
+def test_the_cell_is_that_of_the_module():
+    torch.manual_seed(0)
+    optimiser = LearnedOptimiser(5).double()
+    inputs, before = torch.randn(3, 7, 4, dtype=torch.float64), None
+    state = None
+    for x in inputs:
+        before, state = optimiser.cell(x.T, before), optimiser.lstm(x, state)
+        for one, other in zip(before, state, strict=True):
+            torch.testing.assert_close(one.T, other)

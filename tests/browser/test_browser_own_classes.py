@@ -172,7 +172,7 @@ def test_photographs_take_another_network_and_what_is_wrong_is_said(tmp_path, no
         person.unfold("3. How it learns")
         chosen = person.page.locator("select").filter(has_text="(photographs)")
         assert chosen.locator("option:checked").inner_text().startswith("resnet12-mini_imagenet")
-        person.page.locator("input.fewshot-upload-input").last.set_input_files(str(paths[0]))
+        person.page.locator("input.fewshot-upload-input").nth(1).set_input_files(str(paths[0]))  # under "2. Ask"
         person.page.get_by_text("takes it for A class 1").wait_for()
         person.page.get_by_role("tab", name="Camera").click()
         person.page.get_by_role("button", name="Start the camera").click()

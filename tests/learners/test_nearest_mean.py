@@ -68,11 +68,12 @@ def test_two_views_average_a_picture_with_its_mirror_image(name):
 
 def test_more_views_are_crops_around_the_middle_made_as_large_as_the_whole():
     images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
-    whole, mirrored, crop, crop_mirrored, smaller, _ = views_of(images, MOST_VIEWS)
+    whole, mirrored, crop, crop_mirrored, smaller, _, smallest, _ = views_of(images, MOST_VIEWS)
     assert torch.equal(whole, images) and torch.equal(mirrored, images.flip(-1)) and 2 * len(CROPS) == MOST_VIEWS
     expected = F.interpolate(images[..., 2:37, 2:37], size=(40, 40), mode="bilinear", align_corners=False)
     assert torch.equal(crop, expected) and torch.equal(crop_mirrored, expected.flip(-1))
     assert torch.equal(smaller, F.interpolate(images[..., 4:36, 4:36], size=(40, 40), mode="bilinear", align_corners=False))
+    assert torch.equal(smallest, F.interpolate(images[..., 6:34, 6:34], size=(40, 40), mode="bilinear", align_corners=False))
     made = make_learner(CONFIGS["nearest_mean"], seed=0).eval()
     means = torch.stack([made.snapshot().embed_all(view) for view in views_of(noisy_episodes(1)[0].query.images, 5)]).mean(0)
     torch.testing.assert_close(made.with_settings(views=5).snapshot().embed_all(noisy_episodes(1)[0].query.images), means)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fewshot_kit.demo.own_classes import GivenPicture
     from fewshot_kit.demo.saved_task import SavedPredictor
 
-TOGETHER = 64  # pictures that are held and answered at a time
+TOGETHER = 512  # pictures that are held, as small as the network sees them, and answered at a time: enough for two threads
 UNKNOWN = "unknown"
 
 

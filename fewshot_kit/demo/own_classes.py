@@ -169,6 +169,12 @@ def read_classes(
     return found, problems
 
 
+def holds_classes(path: Path) -> bool:
+    """Say whether the pictures of a folder or archive lie in several folders, a class each."""
+    with open_tree(path) as tree:
+        return len({picture.parent for picture in tree.pictures}) > 1
+
+
 def read_pictures(path: Path, check: Check = go_on) -> Iterator[GivenPicture]:
     """Yield the pictures of a folder or archive, whatever sub-folders they are in; they may yet turn out to be damaged."""
     with open_tree(path, check) as tree:

@@ -8,6 +8,7 @@ from typing import Any
 from fewshot_kit.demo.own_classes import LONGEST_NAME, MOST_CLASSES
 from fewshot_kit.training.checkpoint_folder import CONFIG, FORMAT_VERSION
 from fewshot_kit.training.schema import SchemaError, check_hyper_parameters, check_keys, read_json, shortened
+from fewshot_kit.training.staging import finish_killed_save
 
 KIND = "own classes"
 PICTURES = "pictures"  # the folder they are in
@@ -58,6 +59,7 @@ class TaskConfig:
 def read_task_config(folder: Path) -> TaskConfig:
     """Read and check the config.json of saved classes."""
     path = folder / CONFIG
+    finish_killed_save(folder)
     try:
         values = read_json(path)
     except FileNotFoundError as error:

@@ -4,7 +4,6 @@
 training: how many kinds a detector was trained on decides how well it tells new ones apart.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,11 +88,7 @@ def kinds_of_quickdraw_scenes(split: str, progress: bool = True) -> dict[str, Ki
 def quickdraw_words(split: str) -> tuple[str, ...]:
     """Name the words of Quick, Draw! in a split of `quickdraw_scenes`."""
     splits = ("train", "val") if split.startswith("trainval") else (split.removesuffix("_held_out"),)
-    return tuple(_without(LEFT_OUT, (word for name in splits for word in categories(name))))
-
-
-def _without(left_out: Iterable[str], words: Iterable[str]) -> list[str]:
-    return [word for word in words if word not in left_out]
+    return tuple(word for name in splits for word in categories(name) if word not in LEFT_OUT)
 
 
 def _ink_of(dataset: ClassImages) -> dict[str, Tensor]:

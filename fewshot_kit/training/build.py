@@ -65,8 +65,8 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
     """Return another learner, a nearest_mean or a logistic, on the network of this one; with `size`, for pictures of that size.
 
     Where the learner knows the mean feature of its training classes, so does the other; else features are not centred. It looks at a
-    picture as often. Raises ValueError
-    for learners that cannot do without a training of their own, and for networks that take one size alone.
+    picture as often. Raises ValueError for learners that cannot do without a training of their own, and for networks that take one size
+    alone.
     """
     if name is None and size is None:
         return learner

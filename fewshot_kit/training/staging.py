@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from fewshot_kit.data.files import writing
@@ -34,6 +34,13 @@ def staged(folder: Path, check_replaceable: Callable[[], None]) -> Iterator[Path
 def lock_of(folder: Path, seconds: float = 0.2) -> AbstractContextManager[None]:
     """Return what holds a checkpoint's lock, which lies beside it, while it is written."""
     return locked(folder.parent / f".{folder.name}.lock", folder, seconds)
+
+
+def finish_killed_save(folder: Path) -> None:
+    """Put back what a process killed between the two renames of a save had moved away, unless another is writing or nobody may."""
+    if moved_away(folder) and not folder.exists():
+        with suppress(OSError), lock_of(folder):
+            put_back(folder)
 
 
 def put_back(folder: Path) -> None:

@@ -13,8 +13,7 @@ import numpy as np
 
 from fewshot_kit import plots
 from fewshot_kit.data.cancelling import Check
-from fewshot_kit.data.images import ImageError
-from fewshot_kit.demo.own_classes import GivenPicture, OwnClasses, read_classes, read_pictures
+from fewshot_kit.demo.own_classes import GivenPicture, OwnClasses, holds_classes, read_classes, read_pictures
 from fewshot_kit.demo.own_task import PROPOSED, OwnTask
 from fewshot_kit.demo.photographs import advice
 from fewshot_kit.demo.saved_task import SavedTask, describe_estimate
@@ -132,12 +131,10 @@ class OwnClassesPanel(widgets.VBox):
             path = Path(folder, "pictures.zip")
             path.write_bytes(content)
             problems: list[str] = []
-            try:
-                found, problems = read_classes(path)
-                self.classes, self.chosen = found, 0
-            except ImageError:
-                raise
-            except ValueError:  # no classes in it: pictures of the chosen one
+            if holds_classes(path):
+                self.classes, problems = read_classes(path)
+                self.chosen = 0
+            else:
                 for picture in read_pictures(path):
                     try:
                         self.classes = self.classes.with_picture(self.chosen, picture)

@@ -127,3 +127,10 @@ def test_a_failed_save_leaves_what_was_there(made, folder, monkeypatch):
         save_task(folder, classes, learning, OwnTask(INK).checkpoint, {}, replace=True)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_a_save_that_was_killed_between_its_renames_is_finished(folder):
+    away = folder.parent / ".mine.old.abcdefgh"
+    away.mkdir()
+    folder.rename(away / "mine")
+    assert open_task(folder).classes.names[1] == "right" and folder.is_dir() and not away.exists()

@@ -213,3 +213,9 @@ def test_many_pictures_are_answered_in_a_table_and_again_after_every_change(pane
     assert len(panel.many.rows) == 5
     press(panel.many.clear_button)
     assert not panel.many.rows and not panel.many.table.value and "upload pictures" in panel.many.status.value
+
+
+def test_an_archive_of_too_many_classes_changes_nothing(panel):
+    panel.receive("many.zip", archive(*(f"class {i}/1.png" for i in range(25))))
+    assert "which is the most" in panel.pad.upload.error and panel.classes.names == ("class 1", "class 2", "class 3")
+    assert not list(panel.classes.pictures())

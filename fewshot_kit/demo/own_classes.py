@@ -1,7 +1,9 @@
 """A person's own classes: their names, and their pictures as they were given. Texts here are for a panel: in a person's words."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -167,6 +169,18 @@ def read_classes(
                 except ValueError as error:
                     problems.append(str(error))
     return found, problems
+
+
+@contextmanager
+def uploaded(name: str, content: bytes) -> Iterator[Path]:
+    """Give an archive that was uploaded as a file, for as long as the block lasts; errors in it call the archive by its own name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pictures.zip")
+        path.write_bytes(content)
+        try:
+            yield path
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), name)) from error
 
 
 def holds_classes(path: Path) -> bool:

@@ -2,18 +2,16 @@
 
 import base64
 import html
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import ipywidgets as widgets
 import torch
 
 from fewshot_kit.data.cancelling import Check
 from fewshot_kit.data.images import ImageError
-from fewshot_kit.demo.own_classes import GivenPicture, read_pictures
+from fewshot_kit.demo.own_classes import GivenPicture, read_pictures, uploaded
 from fewshot_kit.demo.own_task import OwnLearning
 from fewshot_kit.widgets.controls import TEXT, StatusLine
 from fewshot_kit.widgets.thumbnails import thumbnail_of
@@ -64,7 +62,7 @@ class ManyAnswers(widgets.VBox):
         """Take a picture, or a .zip of them, to be answered."""
         self.upload.tell()
         try:
-            given = _pictures_in(content) if content[:4] == b"PK\x03\x04" else [GivenPicture(name, content)]
+            given = _pictures_in(name, content) if content[:4] == b"PK\x03\x04" else [GivenPicture(name, content)]
             if len(self.pictures) + len(given) > MOST_PICTURES:
                 raise ValueError(f"at most {MOST_PICTURES} pictures are shown; for more, save and use python -m fewshot_kit classify")
         except ValueError as error:
@@ -130,9 +128,7 @@ def _line(row: Row) -> str:
     return f"<tr><td>{picture}</td><td>{html.escape(row.name[-60:])}</td><td>{answer}</td><td>{100 * row.probability:.0f} %</td></tr>"
 
 
-def _pictures_in(archive: bytes) -> list[GivenPicture]:
+def _pictures_in(name: str, archive: bytes) -> list[GivenPicture]:
     """Return the pictures of a .zip, as many as are shown at most."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "pictures.zip")
-        path.write_bytes(archive)
+    with uploaded(name, archive) as path:
         return list(islice(read_pictures(path), MOST_PICTURES + 1))

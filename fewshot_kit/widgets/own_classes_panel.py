@@ -3,17 +3,15 @@
 import html
 import math
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 
 from fewshot_kit import plots
 from fewshot_kit.data.cancelling import Check
-from fewshot_kit.demo.own_classes import GivenPicture, OwnClasses, holds_classes, read_classes, read_pictures
+from fewshot_kit.demo.own_classes import GivenPicture, OwnClasses, holds_classes, read_classes, read_pictures, uploaded
 from fewshot_kit.demo.own_task import PROPOSED, OwnTask
 from fewshot_kit.demo.photographs import advice
 from fewshot_kit.demo.saved_task import SavedTask, describe_estimate
@@ -127,9 +125,7 @@ class OwnClassesPanel(widgets.VBox):
         self.learn()
 
     def _receive_archive(self, name: str, content: bytes) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "pictures.zip")
-            path.write_bytes(content)
+        with uploaded(name, content) as path:
             problems: list[str] = []
             if holds_classes(path):
                 self.classes, problems = read_classes(path)

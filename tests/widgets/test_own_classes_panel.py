@@ -219,3 +219,7 @@ def test_an_archive_of_too_many_classes_changes_nothing(panel):
     panel.receive("many.zip", archive(*(f"class {i}/1.png" for i in range(25))))
     assert "which is the most" in panel.pad.upload.error and panel.classes.names == ("class 1", "class 2", "class 3")
     assert not list(panel.classes.pictures())
+    panel.receive("odd.zip", archive("../1.png"))
+    assert panel.pad.upload.error.startswith("odd.zip has an entry outside itself")
+    panel.many.receive("odd.zip", archive("../1.png"))
+    assert panel.many.upload.error.startswith("odd.zip has an entry outside itself")

@@ -137,7 +137,7 @@ def evaluate_command(
         transductive: let batch norm see all queries of an episode together.
         within_group: take the classes of an episode from one group: of Omniglot, from one alphabet.
         settings: of how it adapts, as inner_lr=0.01 inner_steps=20; those found best for the way and shot if left out.
-        learner: another learner on the network of the checkpoint: nearest_mean or logistic.
+        learner: another learner on the network of the checkpoint: nearest_mean, logistic or linear_head.
         size: of the pictures, in pixels, where the network takes any; its own if left out.
         device: auto, cpu or cuda.
         json: write the result to this file; - is standard output.

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -71,17 +72,17 @@ class Learner(nn.Module, ABC):
         return self.settings_sources.get(name, DEFAULT)
 
     def leave_one_out(self, support: LabelledImages, check: Check = go_on) -> Tensor:
-        """Return logits (n, n_way) of each image by what is learned from all others; NaN where it is the only one of its class.
+        """Return logits (n, n_way) of each image, learned without it (`left_out_in_turn`); NaN where it is the only one of its class.
 
         An estimate of how good the classifier is, which needs no other pictures; a little low, since every class has one picture less.
         """
-        counts, answers = support.labels.bincount(minlength=support.n_way), torch.full((len(support), support.n_way), math.nan)
-        for i, label in enumerate(support.labels.tolist()):
+        answers = torch.full((len(support), support.n_way), math.nan)
+        for left_out, asked in left_out_in_turn(support.labels):
             check()
-            if counts[label] > 1:
-                others = torch.arange(len(support)) != i
-                left = replace(support, images=support.images[others], labels=support.labels[others])
-                answers[i] = self.adapt(left)(support.images[i : i + 1].to(self.device))[0].cpu()
+            others = torch.ones(len(support), dtype=torch.bool)
+            others[left_out] = False
+            left = replace(support, images=support.images[others], labels=support.labels[others])
+            answers[asked] = self.adapt(left)(support.images[asked].to(self.device)).cpu()
         return answers
 
     def predictor_state(self, predictor: Predictor) -> dict[str, Tensor]:
@@ -95,7 +96,7 @@ class Learner(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        return next(self.parameters(), torch.empty(0)).device
+        return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device
 
     def check_way(self, n_way: int) -> None:
         """Raise ValueError above `max_way`."""
@@ -123,6 +124,19 @@ class Learner(nn.Module, ABC):
         """Yield what `predict_episodes` returns, for a few episodes at a time."""
         predict = partial(self.predict_episodes, transductive=transductive)
         yield from Chunks(EPISODES_TOGETHER).map(lambda chunk: predict([sampler.gather(episode) for episode in chunk]), drawn)
+
+
+def left_out_in_turn(labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield which images of labels (n,) to leave out together, and which of them to ask for: each image of a class of several, once.
+
+    One of every class that has several: were the image that is asked for the only one, its own class alone would have one picture less, and
+    would be farther than it is.
+    """
+    places = [(labels == label).nonzero().flatten() for label in labels.unique()]
+    several = [place for place in places if len(place) > 1]
+    for turn in range(max(map(len, several), default=0)):
+        left_out = torch.stack([place[turn % len(place)] for place in several])
+        yield left_out, left_out[torch.tensor([turn < len(place) for place in several])]
 
 
 class TrainableLearner(Learner):

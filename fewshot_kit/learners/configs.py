@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from fewshot_kit.learners.base_config import LearnerConfig
 from fewshot_kit.learners.checks import MOST_TOGETHER, MOST_VIEWS, check_at_least, check_at_most, check_inner_loop
 from fewshot_kit.learners.detector_configs import RepMetDetectorConfig, SoftmaxDetectorConfig
+from fewshot_kit.learners.feature_configs import LinearHeadConfig, LogisticConfig, NearestMeanConfig
 from fewshot_kit.networks.configs import NetworkConfig, ResNet12Config
 
 UPDATE_RULES = ("sgd", "adam")
@@ -161,6 +162,7 @@ class ProtoNetConfig(LearnerConfig):
     train_query: int = 5  # a class
     meta_batch_size: int = 1  # tasks an outer step
     take_turns: bool = False  # every image of a task is support once and query otherwise: (shot + query) / shot tasks for one embedding
+    within_group: bool = False  # all classes of a task from one group: of Omniglot, from one alphabet, turned and mirrored one way
 
     def __post_init__(self):
         super().__post_init__()
@@ -227,40 +229,6 @@ class SoftmaxConfig(LearnerConfig):
         check_at_least(self, train_way=2, train_images=1)
 
 
-@dataclass(frozen=True)
-class NearestMeanConfig(LearnerConfig):
-    """Hyper-parameters of the nearest mean, and of the pre-training of its network as a classifier of all training classes.
-
-    Label smoothing is MetaOptNet's; the scale and the make-up of a batch, 128 images of as many classes as there are, are a first choice.
-    """
-
-    network: NetworkConfig = field(default_factory=ResNet12Config)
-    scale: float = 10.0  # of the distances on the unit sphere: how sure the answers are
-    views: int = 1  # of a picture, whose features are averaged: 2, it and its mirror image; 4 and 6, cropped around its middle too
-    train_way: int = 64  # classes a batch of training
-    train_images: int = 2  # of each class
-    label_smoothing: float = 0.1
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_at_least(self, train_way=2, train_images=1, label_smoothing=0, views=1)
-        check_at_most(self, label_smoothing=0.9, views=MOST_VIEWS)
-        if not self.scale > 0:
-            raise ValueError(f"scale must be above 0, not {self.scale}")
-
-
-@dataclass(frozen=True)
-class LogisticConfig(NearestMeanConfig):
-    """Hyper-parameters of logistic regression, and of the pre-training of its network."""
-
-    inverse_regularisation: float = 1.0  # C of scikit-learn
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.inverse_regularisation > 0:
-            raise ValueError(f"inverse_regularisation must be above 0, not {self.inverse_regularisation}")
-
-
 CLASSIFIERS: dict[str, type[LearnerConfig]] = {
     "reptile": ReptileConfig,
     "maml": MAMLConfig,
@@ -271,6 +239,7 @@ CLASSIFIERS: dict[str, type[LearnerConfig]] = {
     "softmax": SoftmaxConfig,
     "nearest_mean": NearestMeanConfig,
     "logistic": LogisticConfig,
+    "linear_head": LinearHeadConfig,
     "meta_lstm": MetaLSTMConfig,
     "mtl": MTLConfig,
 }

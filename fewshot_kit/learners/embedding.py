@@ -15,14 +15,14 @@ from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import DrawnEpisode, EpisodeSampler, LabelledImages
 from fewshot_kit.data.images import to_float
-from fewshot_kit.learners.base import EPISODES_TOGETHER, OnStep, Predictor, TrainableLearner
+from fewshot_kit.learners.base import EPISODES_TOGETHER, OnStep, Predictor, TrainableLearner, left_out_in_turn
 from fewshot_kit.learners.configs import LearnerConfig
 from fewshot_kit.learners.views import views_of
 from fewshot_kit.networks.build import from_config
-from fewshot_kit.networks.devices import map_in_threads
+from fewshot_kit.networks.devices import map_in_threads, n_workers
 from fewshot_kit.networks.folding import fold_batch_norm
 
-IMAGES_TOGETHER = 250  # embedded at a time, by one thread
+IMAGES_TOGETHER, LEAST_TOGETHER = 250, 8  # embedded at a time, by one thread: at most, and where a second thread is worth it
 
 NOT_IN_TRAINING = (
     "the predictor of the training classes is there only while it is trained, a checkpoint leaves it out; adapt to images of them instead"
@@ -117,16 +117,22 @@ class EmbeddingLearner(TrainableLearner):
         """Say how often a picture is looked at before a person: its features are the mean over so many views (`views_of`)."""
         return 1
 
+    @property
+    def middle(self) -> float:
+        """Say which share of a picture's width and height is looked at, around its middle."""
+        return 1.0
+
     @torch.no_grad()
     def embed_all(self, images: Tensor) -> Tensor:
         """Return f(images) of images in any number, uint8 or float, on any device; of a `snapshot`, since threads share the work."""
         if self.network.training or self.device.type != "cpu":  # statistics are shared by all images, or the device works on many at once
             parts = [images] if self.network.training else images.split(2 * IMAGES_TOGETHER)
             return torch.cat([self._embed_views(part) for part in parts])
-        return torch.cat(map_in_threads(torch.no_grad()(self._embed_views), images.split(IMAGES_TOGETHER)))
+        share = max(LEAST_TOGETHER, min(IMAGES_TOGETHER, -(-len(images) // n_workers())))  # of one thread
+        return torch.cat(map_in_threads(torch.no_grad()(self._embed_views), images.split(share)))
 
     def _embed_views(self, images: Tensor) -> Tensor:
-        views = views_of(to_float(images).to(self.device), self.views)
+        views = views_of(to_float(images).to(self.device), self.views, self.middle)
         return sum(map(self.embed, views)) / self.views
 
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> EmbeddingPredictor:
@@ -149,12 +155,13 @@ class EmbeddingLearner(TrainableLearner):
     def leave_one_out(self, support: LabelledImages, check: Check = go_on) -> Tensor:
         """Return what `Learner.leave_one_out` does; every image is embedded once."""
         features, labels = self.snapshot().embed_all(support.images), support.labels.to(self.device)
-        counts, answers = labels.bincount(minlength=support.n_way), torch.full((len(support), support.n_way), math.nan)
-        for i in (counts[labels] > 1).nonzero().flatten().tolist():
+        answers = torch.full((len(support), support.n_way), math.nan)
+        for left_out, asked in left_out_in_turn(support.labels):
             check()
-            others = torch.arange(len(labels), device=self.device) != i
+            others = torch.ones(len(labels), dtype=torch.bool, device=self.device)
+            others[left_out] = False
             centres = self.place(features[others].unsqueeze(0), labels[others], support.n_way)
-            answers[i] = self.scores(features[i].view(1, 1, -1), centres)[0, 0].cpu()
+            answers[asked] = self.scores(features[asked].unsqueeze(0), centres)[0].cpu()
         return answers
 
     def predictor_state(self, predictor: EmbeddingPredictor) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from fewshot_kit.learners.configs import LogisticConfig
 from fewshot_kit.learners.heads import linear_scores
 from fewshot_kit.learners.nearest_mean import NearestMean
-from fewshot_kit.learners.settings import Setting, views
+from fewshot_kit.learners.settings import Setting
 
 MOST_ITERATIONS = 1000
 
@@ -33,7 +33,7 @@ class Logistic(NearestMean):
     def settings(self) -> tuple[Setting, ...]:
         name = "inverse_regularisation"
         strength = Setting(name, "inverse regularisation", getattr(self.config, name), 0.01, 1000, scale="log", source=self.source_of(name))
-        return strength, views(self.config.views, self.source_of("views"))
+        return strength, *self.looks()
 
     def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Return the rows of a regression for each task with their bias, (tasks, n_way, 1, d + 1)."""

@@ -11,11 +11,11 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.configs import MTLConfig
 from fewshot_kit.learners.embedding import MOMENTUM, EmbeddingLearner, OnPlacing, centred
-from fewshot_kit.learners.fine_tune import SGD, Parameters, detached, fine_tune, stack, stacked_gradient, stacked_loss, task_gradient
-from fewshot_kit.learners.heads import apply_head, first_rows, linear_scores, rows_of
+from fewshot_kit.learners.fine_tune import SGD, Parameters, detached, fine_tune, task_gradient
+from fewshot_kit.learners.heads import apply_head, first_rows, linear_scores
+from fewshot_kit.learners.linear_head import FEATURES, fine_tuned_rows
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate, views
 
-FEATURES = nn.Identity()  # in the inner loop, the network: features are computed once, and the head alone is fine-tuned
 NONE = -1  # a free place among the collected classes
 
 
@@ -89,18 +89,8 @@ class MTL(EmbeddingLearner):
     def place(self, features: Tensor, labels: Tensor, n_way: int, on_step: OnPlacing | None = None) -> Tensor:
         """Fine-tune a head for each task and return its rows with their bias, (tasks, n_way, 1, d + 1)."""
         self.check_way(n_way)
-        theta, steps = stack(detached(self.theta(n_way)), len(features)), self.config.inner_steps
-        features = self.normalised(features)
-        labels = labels.expand(features.shape[:2])
-
-        def report(step: int, loss: Tensor, head: Parameters) -> None:
-            if on_step is not None:
-                on_step(step, loss.mean(), rows_of(head))
-
-        batches, rule = [(features, labels)] * steps, SGD(self.config.inner_lr, {})
-        phi = fine_tune(stacked_gradient(FEATURES, {}), theta, batches, rule, report)
-        report(steps, stacked_loss(FEATURES, phi, {}, features, labels), phi)
-        return rows_of(phi)
+        theta, config = detached(self.theta(n_way)), self.config
+        return fine_tuned_rows(self.normalised(features), labels, theta, config.inner_lr, config.inner_steps, on_step)
 
     def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Return what `place` does."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from fewshot_kit.data.episodes import Episode
 from fewshot_kit.learners.configs import NearestMeanConfig
 from fewshot_kit.learners.embedding import MOMENTUM, centred, class_means, squared_distances
-from fewshot_kit.learners.settings import Setting, views
+from fewshot_kit.learners.settings import Setting, middle, views
 from fewshot_kit.learners.softmax import Softmax
 
 
@@ -32,11 +32,21 @@ class NearestMean(Softmax):
 
     def settings(self) -> tuple[Setting, ...]:
         scale = Setting("scale", "sureness", self.config.scale, 0.1, 100.0, scale="log", source=self.source_of("scale"))
-        return scale, views(self.config.views, self.source_of("views"))
+        return scale, *self.looks()
+
+    def looks(self) -> tuple[Setting, ...]:
+        """Return the settings of how a picture is looked at."""
+        often = views(self.config.views, self.source_of("views"))
+        takes_any_size = self.config.network.kind == "resnet12"
+        return (often, middle(self.config.middle, self.source_of("middle"))) if takes_any_size else (often,)
 
     @property
     def views(self) -> int:
         return self.config.views
+
+    @property
+    def middle(self) -> float:
+        return self.config.middle
 
     def centred(self, features: Tensor) -> Tensor:
         """Return features (..., d) less the mean of the training classes, of length 1."""

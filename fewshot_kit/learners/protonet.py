@@ -13,7 +13,7 @@ from fewshot_kit.learners.embedding import EmbeddingLearner, class_means, square
 class ProtoNet(EmbeddingLearner):
     """Prototypical Networks (Snell et al. 2017). Nothing is fine-tuned: the prototypes are all there is to learn of new classes.
 
-    Beyond the paper: `take_turns`, off unless asked for.
+    Beyond the paper: `take_turns` and `within_group`, off unless asked for.
     """
 
     config: ProtoNetConfig
@@ -43,7 +43,7 @@ class ProtoNet(EmbeddingLearner):
     def training_batches(self, dataset: ClassImages, generator: torch.Generator) -> list[Episode]:
         """Draw `meta_batch_size` tasks of `train_way` classes."""
         config = self.config
-        sampler = EpisodeSampler(dataset, config.train_way, config.train_shot, config.train_query)
+        sampler = EpisodeSampler(dataset, config.train_way, config.train_shot, config.train_query, config.within_group)
         return [sampler.sample(generator) for _ in range(config.meta_batch_size)]
 
 

@@ -41,6 +41,11 @@ def views(value: int, source: str) -> Setting:
     return Setting("views", "views a picture", value, 1, MOST_VIEWS, is_whole=True, source=source)
 
 
+def middle(value: float, source: str) -> Setting:
+    """Return the setting of the share of a picture, around its middle, that is looked at."""
+    return Setting("middle", "middle looked at", value, 0.3, 1.0, source=source)
+
+
 def describe(settings: Sequence[Setting]) -> str:
     """Write settings as "learning rate 0.02, epochs 10", "" where there is nothing to set."""
     return ", ".join(str(setting) for setting in settings)

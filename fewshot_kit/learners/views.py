@@ -12,17 +12,26 @@ from torch import Tensor
 CROPS = (1, 7 / 8, 4 / 5, 7 / 10)  # of width and height; all but the first are a first choice. MOST_VIEWS of checks.py is twice as many
 
 
-def views_of(images: Tensor, n: int) -> Iterator[Tensor]:
-    """Yield the first `n` views of pictures (m, c, h, w), floats: as they are, mirrored, cropped, cropped and mirrored, and so on."""
+def views_of(images: Tensor, n: int, middle: float = 1.0) -> Iterator[Tensor]:
+    """Yield the first `n` views of pictures (m, c, h, w), floats: as they are, mirrored, cropped, cropped and mirrored, and so on.
+
+    Of the pictures, only the `middle` is looked at, this share of width and height.
+    """
+    images = _middle(images, middle)
     for number in range(n):
         view = _cropped(images, CROPS[number // 2])
         yield view.flip(-1) if number % 2 else view
 
 
-def _cropped(images: Tensor, share: float) -> Tensor:
-    """Return this share of width and height around the middle, made as large as the whole."""
+def _middle(images: Tensor, share: float) -> Tensor:
+    """Return this share of width and height around the middle."""
     height, width = images.shape[-2:]
     h, w = max(1, round(share * height)), max(1, round(share * width))
     top, left = (height - h) // 2, (width - w) // 2
-    part = images[..., top : top + h, left : left + w]
-    return part if share == 1 else F.interpolate(part, size=(height, width), mode="bilinear", align_corners=False)
+    return images[..., top : top + h, left : left + w]
+
+
+def _cropped(images: Tensor, share: float) -> Tensor:
+    """Return the middle made as large as the whole."""
+    part = _middle(images, share)
+    return part if share == 1 else F.interpolate(part, size=images.shape[-2:], mode="bilinear", align_corners=False)

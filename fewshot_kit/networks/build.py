@@ -9,14 +9,15 @@ from torch import nn
 
 from fewshot_kit.networks.configs import NetworkConfig
 from fewshot_kit.networks.conv4 import Conv4
+from fewshot_kit.networks.pretrained import Pretrained
 from fewshot_kit.networks.pyramid import Pyramid, ResNetPyramid
 from fewshot_kit.networks.resnet12 import ResNet12
 
-_CLASSES = {"conv4": Conv4, "resnet12": ResNet12, "pyramid": Pyramid, "resnet12_pyramid": ResNetPyramid}
+_CLASSES = {"conv4": Conv4, "resnet12": ResNet12, "pyramid": Pyramid, "resnet12_pyramid": ResNetPyramid, "pretrained": Pretrained}
 
 
 def from_config(config: NetworkConfig) -> nn.Module:
-    """Make the network of a configuration, with random weights by torch's global seed."""
+    """Make the network of a configuration, with random weights by torch's global seed, or those that others trained."""
     return _CLASSES[config.kind](config)
 
 

@@ -1,11 +1,13 @@
 """The shapes of the networks, as they stand in config.json; no torch is needed to read them."""
 
+import re
 from dataclasses import dataclass, field, replace
 
 from fewshot_kit.data.preprocessing import Preprocessing
 
 NORMS = ("group", "batch", "running", "none")
 MAX_WIDTH = 1024  # some 28 million weights
+MAX_FEATURES = 65_536
 MAX_VALUES = 2**25  # of one picture behind the first convolution: 134 MB
 
 
@@ -156,6 +158,35 @@ class ResNetPyramidConfig(ResNet12Config):
         return f"{super().__str__()}, as a pyramid of its last two blocks"
 
 
+@dataclass(frozen=True)
+class PretrainedConfig:
+    """A vision model of Hugging Face, by reference: its weights stay where they are, and are known by their hash."""
+
+    model: str = ""  # its name on the hub, as facebook/dinov2-small, or a folder
+    revision: str = ""  # the commit on the hub; of a folder, none
+    sha256: str = ""  # of its weights
+    n_features: int = 0
+    channels: int = 3
+    size: int = 224  # images are size x size pixels; it takes this one alone
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    kind: str = field(default="pretrained", init=False)
+
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
+        if not self.model or not re.fullmatch("[0-9a-f]{64}", self.sha256) or not 1 <= self.n_features <= MAX_FEATURES:
+            raise ValueError("such a network is trained elsewhere and made by its name alone; give evaluate, learn or adopt hf:<its name>")
+        _ = self.preprocessing  # which checks the rest
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.size, self.channels, self.mean, self.std)
+
+    def __str__(self) -> str:
+        return f"{self.model} of Hugging Face{f' at revision {self.revision}' if self.revision else ''}, frozen"
+
+
 def _check_room(n_values: int, what: str) -> None:
     """Raise ValueError where one picture behind the first convolution would need too much memory."""
     if n_values > MAX_VALUES:
@@ -164,14 +195,16 @@ def _check_room(n_values: int, what: str) -> None:
         )
 
 
-NetworkConfig = Conv4Config | ResNet12Config | PyramidConfig | ResNetPyramidConfig
+NetworkConfig = Conv4Config | ResNet12Config | PyramidConfig | ResNetPyramidConfig | PretrainedConfig
 PYRAMIDS = ("pyramid", "resnet12_pyramid")  # which give maps, for detection, in place of features
 KINDS: dict[str, type[NetworkConfig]] = {
     "conv4": Conv4Config,
     "resnet12": ResNet12Config,
     "pyramid": PyramidConfig,
     "resnet12_pyramid": ResNetPyramidConfig,
+    "pretrained": PretrainedConfig,
 }
+TRAINED_HERE = tuple(kind for kind in KINDS if kind != "pretrained")
 
 
 def network_config(values: dict) -> NetworkConfig:
@@ -184,6 +217,6 @@ def network_config(values: dict) -> NetworkConfig:
 
 def take_same_weights(one: NetworkConfig, other: NetworkConfig) -> bool:
     """Say whether the weights of one network fit another: a ResNet-12 and pyramids take pictures of any size."""
-    if type(one) is type(other) and not isinstance(one, Conv4Config):
+    if type(one) is type(other) and not isinstance(one, Conv4Config | PretrainedConfig):
         one = replace(one, size=other.size)
     return one == other

@@ -9,6 +9,7 @@ from fewshot_kit.detection.repmet_detector import RepMetDetector
 from fewshot_kit.detection.softmax_detector import SoftmaxDetector
 from fewshot_kit.learners.base import TrainableLearner
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, config_name
+from fewshot_kit.learners.linear_head import LinearHead
 from fewshot_kit.learners.logistic import Logistic
 from fewshot_kit.learners.magnet import Magnet
 from fewshot_kit.learners.maml import MAML
@@ -32,13 +33,14 @@ _CLASSES: dict[str, type[TrainableLearner]] = {
     "softmax": Softmax,
     "nearest_mean": NearestMean,
     "logistic": Logistic,
+    "linear_head": LinearHead,
     "meta_lstm": MetaLSTM,
     "mtl": MTL,
     "repmet_detector": RepMetDetector,
     "softmax_detector": SoftmaxDetector,
 }
 
-ON_ANY_NETWORK = ("nearest_mean", "logistic")
+ON_ANY_NETWORK = ("nearest_mean", "logistic", "linear_head")
 
 _seeding = threading.Lock()  # torch has one seed for all threads
 
@@ -62,7 +64,7 @@ def make_learner(config: LearnerConfig, seed: int | None = None) -> TrainableLea
 
 
 def on_network_of(learner: TrainableLearner, name: str | None, size: int | None = None) -> TrainableLearner:
-    """Return another learner, a nearest_mean or a logistic, on the network of this one; with `size`, for pictures of that size.
+    """Return another learner, one of `ON_ANY_NETWORK`, on the network of this one; with `size`, for pictures of that size.
 
     Where the learner knows the mean feature of its training classes, so does the other; else features are not centred. It looks at a
     picture as often. Raises ValueError for learners that cannot do without a training of their own, and for networks that take one size
@@ -82,11 +84,11 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
         other = make_learner(replace(learner.config, network=network), seed=0)
         other.load_state_dict(learner.released_state())
     elif name in ON_ANY_NETWORK:
-        views = {"views": learner.config.views} if hasattr(learner.config, "views") else {}
-        other = make_learner(CONFIGS[name](network=network, **views), seed=0)
+        looks = {field: getattr(learner.config, field) for field in ("views", "middle") if hasattr(learner.config, field)}
+        other = make_learner(CONFIGS[name](network=network, **looks), seed=0)
         other.load_state_dict({key: value for key, value in learner.released_state().items() if key in other.state_dict()}, strict=False)
     else:
-        raise ValueError(f"learner must be {' or '.join(ON_ANY_NETWORK)}, which take any network as it is, not {name!r}")
+        raise ValueError(f"learner must be one of {', '.join(ON_ANY_NETWORK)}, which take any network as it is, not {name!r}")
     return other.to(learner.device).eval()
 
 

@@ -21,6 +21,7 @@ class TrainConfig:
     val_way: int = 5  # of the validation episodes; what the learner trains on is its own hyper-parameter
     val_shot: int = 1
     val_query: int = 5  # a class
+    val_within_group: bool = False  # all classes of a validation episode from one group: of Omniglot, from one alphabet
     outer_steps: int = 20_000
     optimizer: Literal["adam", "sgd"] = "adam"  # on the meta-gradient; sgd: with Nesterov momentum 0.9
     meta_lr: float = 0.001  # of the optimiser; falls along a cosine
@@ -49,6 +50,11 @@ class TrainConfig:
             raise ValueError(f"optimizer must be adam or sgd, not {self.optimizer!r}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, not {self.precision!r}")
+
+    def validation(self) -> dict[str, int | bool]:
+        """Return what a validation episode is, as a sampler takes it."""
+        size = {"n_way": self.val_way, "n_shot": self.val_shot, "n_query": self.val_query}
+        return {**size, "within_group": self.val_within_group}
 
 
 @dataclass(frozen=True)

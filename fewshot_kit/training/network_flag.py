@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewshot_kit.learners.configs import LearnerConfig
-from fewshot_kit.networks.configs import KINDS, NetworkConfig, ResNet12Config, ResNetPyramidConfig, network_config
+from fewshot_kit.networks.configs import KINDS, TRAINED_HERE, NetworkConfig, ResNet12Config, ResNetPyramidConfig, network_config
 from fewshot_kit.training.checkpoint_folder import find_checkpoint, read_config
 from fewshot_kit.training.run_folder import has_begun, read_begun, usual_folder
 
@@ -24,8 +24,8 @@ def take_network(words: list[str], learner: LearnerConfig, dataset: str) -> tupl
     known.add_argument("--dataset", default=dataset)
     given = known.parse_known_args(words)[0]
     if given.network is not None:
-        if given.network not in KINDS:
-            raise ValueError(f"--network must be one of {', '.join(KINDS)}, not {given.network!r}")
+        if given.network not in TRAINED_HERE:
+            raise ValueError(f"--network must be one of {', '.join(TRAINED_HERE)}, not {given.network!r}")
         at = next(i for i, word in enumerate(words) if word.partition("=")[0] == "--network")
         del rest[at : at + (1 if "=" in words[at] else 2)]
         return replace(learner, network=_new(given.network, given.start_from)), rest

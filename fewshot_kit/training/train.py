@@ -70,8 +70,7 @@ class Run:
         self._stamps = None  # of the files of this run, as it left them
 
     def _sampler(self, split: str) -> Sampler:
-        size = {"n_way": self.config.val_way, "n_shot": self.config.val_shot, "n_query": self.config.val_query}
-        return self.kind.episodes_of(self.config.source.dataset, split, self.learner.preprocessing, **size)
+        return self.kind.episodes_of(self.config.source.dataset, split, self.learner.preprocessing, **self.config.validation())
 
     def evaluate(self, split: str, n_episodes: int, on_progress: OnProgress | None = None) -> Evaluation:
         """Measure the learner as it is, on episodes of the validation's way, shot and queries."""

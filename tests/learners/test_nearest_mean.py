@@ -1,5 +1,6 @@
 """The nearest mean of centred features of length 1, and logistic regression on them: against independent computation, on any network."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -79,6 +80,26 @@ def test_more_views_are_crops_around_the_middle_made_as_large_as_the_whole():
     torch.testing.assert_close(made.with_settings(views=5).snapshot().embed_all(noisy_episodes(1)[0].query.images), means)
 
 
+def test_the_middle_of_a_picture_is_looked_at_as_it_is():
+    images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    (middle,) = views_of(images, 1, 0.6)
+    assert torch.equal(middle, images[..., 8:32, 8:32])
+    assert torch.equal(list(views_of(images, 2, 0.6))[1], middle.flip(-1)) and next(views_of(images, 1, 1.0)).shape == images.shape
+    config = NearestMeanConfig(network=ResNet12Config(widths=(8, 8, 8, 8), size=40))
+    made = make_learner(config, seed=0).eval()
+    looked = made.with_settings(middle=0.6)
+    torch.testing.assert_close(looked.snapshot().embed_all(images), made.snapshot().embed_all(middle))
+    changed = images.clone()
+    changed[..., :8, :] = 0
+    assert torch.equal(looked.snapshot().embed_all(changed), looked.snapshot().embed_all(images)), "the edge is not looked at"
+    for wrong in (0.3, 1.1, math.nan, -1):
+        with pytest.raises(ValueError, match="middle"):
+            made.with_settings(middle=wrong)
+    with pytest.raises(ValueError, match="one size alone"):
+        NearestMeanConfig(network=NETWORK, middle=0.6)
+    assert "middle" not in {setting.name for setting in make_learner(NearestMeanConfig(network=NETWORK), seed=0).settings()}
+
+
 def test_an_answer_depends_on_the_picture_alone_and_permuted_classes_permute_it(learner):
     episode = noisy_episodes(1)[0]
     predictor = learner.adapt(episode.support)
@@ -130,7 +151,7 @@ def test_a_network_that_takes_any_size_is_given_another_and_one_that_does_not_re
     assert torch.equal(larger.network(images), learner.network(images))
     with pytest.raises(ValueError, match="pictures of 18 pixels alone"):
         on_network_of(tiny_reptile(), "nearest_mean", 28)
-    with pytest.raises(ValueError, match="nearest_mean or logistic"):
+    with pytest.raises(ValueError, match="nearest_mean, logistic, linear_head"):
         on_network_of(learner, "maml")
 
 

@@ -1,4 +1,4 @@
-"""The command line: python -m fewshot_kit train <learner> | pretrain | evaluate <checkpoint> | export <run> | learn | classify | list.
+"""The command line: python -m fewshot_kit train <learner> | pretrain | evaluate <checkpoint> | export | adopt | learn | classify | list.
 
 torch takes seconds to import, so it is imported only once a command's words are understood, and after a first word to the person.
 """
@@ -16,9 +16,8 @@ from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.demo.own_commands import classify_command, learn_command
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
-from fewshot_kit.learners.settings import parse_settings, parse_settings_of
-from fewshot_kit.results import describe_result
-from fewshot_kit.training.checkpoint_folder import PRETRAINED, CheckpointError, list_checkpoints, read_config
+from fewshot_kit.learners.settings import parse_settings
+from fewshot_kit.training.checkpoint_commands import adopt_command, export_command, list_command
 from fewshot_kit.training.config import MeasureConfig, TrainConfig, usual_training
 from fewshot_kit.training.network_flag import take_network
 from fewshot_kit.training.progress import Bar, say
@@ -126,7 +125,7 @@ def evaluate_command(
     """Measure a checkpoint on fresh episodes: accuracy and cross entropy with their 95 % intervals.
 
     Args:
-        checkpoint: its name in pretrained/, or a folder.
+        checkpoint: its name in pretrained/, or a folder; or a vision model of Hugging Face, as hf:facebook/dinov2-small.
         dataset: a data-set name, or folder:<path>.
         split: train, val or test.
         n_way: classes an episode.
@@ -144,7 +143,7 @@ def evaluate_command(
         record: add the result, with its command, to the checkpoint's config.json and card.
     """
     given = parse_settings(settings)
-    MeasureConfig(n_way, n_shot, n_query, episodes, seed, device)  # which checks them
+    MeasureConfig(n_way, n_shot, n_query, episodes, seed, device).check_can_measure(checkpoint, record)
     say("loading PyTorch …")
     from fewshot_kit.networks.devices import pick_device, use_one_thread
     from fewshot_kit.training.build import on_network_of
@@ -175,47 +174,17 @@ def evaluate_command(
         print(result.to_json() if json == "-" else result)
 
 
-def export_command(
-    run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED, half: bool = False, replace: bool = False
-) -> None:
-    """Turn the best weights of a run into a checkpoint folder with a card.
-
-    Args:
-        run: the run's folder.
-        name: of the checkpoint, <learner>-<dataset> and what tells it from others.
-        settings: found best on validation, as 5way-1shot:inner_lr=0.01,inner_steps=10 and so on; the run's if left out.
-        out: the folder of checkpoints.
-        half: write kernels and matrices in 16 bits: half the room; measure it afterwards, whether it is as accurate.
-        replace: write over the checkpoint of this name. What is no checkpoint is never written over.
-    """
-    rows = [parse_settings_of(word) for word in settings]
-    say("loading PyTorch …")
-    from fewshot_kit.training.export import export_run
-
-    print(f"wrote {export_run(run, name, out, rows, replace, half)}")
-
-
-def list_command() -> None:
-    """List the checkpoints with their measured accuracy."""
-    for name in list_checkpoints():
-        print(name)
-        try:
-            for result in read_config(PRETRAINED / name)["results"]:
-                print(f"  {describe_result(result)}")
-        except (CheckpointError, KeyError, TypeError, AttributeError) as error:
-            print(f"  cannot be read: {error}")
-
-
 def run_command(arguments: list[str]) -> int:
     """Understand the words of a command and run it."""
     from tyro.conf import Positional, arg
 
     evaluate_command.__annotations__ |= {"checkpoint": Positional[str], "settings": Annotated[tuple[str, ...], arg(name="set")]}
     export_command.__annotations__ |= {"run": Positional[Path]}
+    adopt_command.__annotations__ |= {"model": Positional[str], "name": Positional[str]}
     learn_command.__annotations__ |= {"folder": Positional[Path], "settings": Annotated[tuple[str, ...], arg(name="set")]}
     classify_command.__annotations__ |= {"classes": Positional[Path], "pictures": Positional[list[Path]]}
     commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
-    commands |= {"learn": learn_command, "classify": classify_command}
+    commands |= {"learn": learn_command, "classify": classify_command, "adopt": adopt_command}
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
         training, words = usual_training(arguments[1]), arguments[:2]
         learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]](), training.source.dataset)

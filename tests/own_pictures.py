@@ -21,8 +21,9 @@ def picture(name: str = "a.png", level: int = 0, colour: bool = False) -> GivenP
     return GivenPicture(name, buffer.getvalue())
 
 
-def own() -> OwnClasses:
+def own(colour: bool = False) -> OwnClasses:
     classes = OwnClasses().with_class("left").with_class("right")
     for level in range(3):
-        classes = classes.with_picture(0, picture(f"l{level}.png", level)).with_picture(1, picture(f"r{level}.png", 10 + level))
+        left, right = picture(f"l{level}.png", level, colour), picture(f"r{level}.png", 10 + level, colour)
+        classes = classes.with_picture(0, left).with_picture(1, right)
     return classes

@@ -14,12 +14,11 @@ import pytest
 import torch
 from synthetic import noisy_images, tiny_reptile, train_on
 
-from fewshot_kit import __main__ as command_line
 from fewshot_kit.__main__ import main
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.training import checkpoint_folder
+from fewshot_kit.training import checkpoint_commands, checkpoint_folder
 from fewshot_kit.training import train as train_module
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
 
@@ -37,7 +36,7 @@ def _own_cache(monkeypatch, tmp_path):
 def folder(tmp_path, monkeypatch) -> Path:
     """A checkpoint called tiny, in a folder that stands in for pretrained/."""
     root = tmp_path / "pretrained"
-    for module in (checkpoint_folder, command_line):
+    for module in (checkpoint_folder, checkpoint_commands):
         monkeypatch.setattr(module, "PRETRAINED", root)
     training = TRAINING | {"trained_with": {"torch": "2"}}
     return save_checkpoint(root / "tiny", tiny_reptile(), training=training, results=[], card="")

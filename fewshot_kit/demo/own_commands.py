@@ -33,7 +33,7 @@ def learn_command(
 
     Args:
         folder: with a sub-folder a class.
-        checkpoint: a name in pretrained/, or a folder; the one that suits drawings or photographs if left out.
+        checkpoint: a name in pretrained/, a folder, or hf:<a vision model of Hugging Face>; what suits the pictures if left out.
         out: the folder that is written.
         settings: of how it learns, as inner_lr=0.01 inner_steps=20; those found best if left out.
         replace: write over classes that were saved there.

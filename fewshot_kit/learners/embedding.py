@@ -17,8 +17,10 @@ from fewshot_kit.data.episodes import DrawnEpisode, EpisodeSampler, LabelledImag
 from fewshot_kit.data.images import to_float
 from fewshot_kit.learners.base import EPISODES_TOGETHER, OnStep, Predictor, TrainableLearner, left_out_in_turn
 from fewshot_kit.learners.configs import LearnerConfig
+from fewshot_kit.learners.feature_store import FeatureStore
 from fewshot_kit.learners.views import views_of
 from fewshot_kit.networks.build import from_config
+from fewshot_kit.networks.configs import PretrainedConfig
 from fewshot_kit.networks.devices import map_in_threads, n_workers
 from fewshot_kit.networks.folding import fold_batch_norm
 
@@ -131,6 +133,14 @@ class EmbeddingLearner(TrainableLearner):
         share = max(LEAST_TOGETHER, min(IMAGES_TOGETHER, -(-len(images) // n_workers())))  # of one thread
         return torch.cat(map_in_threads(torch.no_grad()(self._embed_views), images.split(share)))
 
+    def embedding_of_a_data_set(self) -> Callable[[Tensor], Tensor]:
+        """Return `embed_all` of a snapshot; what a network that others trained makes of pictures is kept on the disk."""
+        embed_all = self.snapshot().embed_all
+        if not isinstance(self.config.network, PretrainedConfig):
+            return embed_all
+        store = FeatureStore(self.config.network, (self.views, self.middle))
+        return lambda images: store.embed(embed_all, images).to(self.device)
+
     def _embed_views(self, images: Tensor) -> Tensor:
         views = views_of(to_float(images).to(self.device), self.views, self.middle)
         return sum(map(self.embed, views)) / self.views
@@ -203,7 +213,7 @@ class EmbeddingLearner(TrainableLearner):
             return
         picked = torch.stack([torch.cat([episode.support, episode.query], dim=1) for episode in drawn])  # (episodes, n_way, shot + query)
         used, positions = picked.unique(return_inverse=True)
-        embed_all, is_new = self.snapshot().embed_all, torch.ones(len(used), dtype=torch.bool)
+        embed_all, is_new = self.embedding_of_a_data_set(), torch.ones(len(used), dtype=torch.bool)
         features = torch.empty(len(used), self.network.n_features, device=self.device)
         labels = torch.arange(sampler.n_way, device=self.device).repeat_interleave(sampler.n_shot)
         for part in positions.split(EPISODES_TOGETHER):

@@ -25,9 +25,10 @@ class NearestMean(Softmax):
         self.register_buffer("centre", torch.zeros(self.network.n_features))
 
     def describe(self) -> str:
+        known = ", where that is known," if self.config.network.kind == "pretrained" else ""
         return (
-            "Nothing is fine-tuned: features are centred at the mean of the training classes and scaled to length 1, and a picture belongs "
-            "to the class whose mean is nearest."
+            f"Nothing is fine-tuned: features are centred at the mean of the training classes{known} and scaled to length 1, and a picture "
+            f"belongs to the class whose mean is nearest."
         )
 
     def settings(self) -> tuple[Setting, ...]:

@@ -6,7 +6,9 @@ downloaded once is there without a network afterwards.
 
 import hashlib
 import json
+import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,6 +26,7 @@ RECOMMENDED = "hf:facebook/dinov2-small"
 BUNDLED = "resnet12-mini_imagenet"  # what is here without a network
 FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors", "model.safetensors.index.json")
 LARGER = 1.05  # how many more weights a config may describe than its files hold: those of a head that nobody needs
+TOGETHER = 16  # pictures that a model looks at together
 _BLOCK = 1 << 20  # bytes that are read at a time
 
 
@@ -36,26 +39,39 @@ class Pretrained(nn.Module):
 
     Pooled as the model itself does (`pooler_output`, or the image features of a model of pictures and texts); where its checkpoint has no
     weights for that, the first token, or the mean over all places. Deviation from a model's own preprocessing: the whole central square is
-    shown, where many cut off a margin. Raises PretrainedError where the model is gone, or its weights are others than the config says.
+    shown, where many cut off a margin. The model is read at its first use, which raises PretrainedError where it is gone, or its weights
+    are others than the config says.
     """
 
     def __init__(self, config: PretrainedConfig):
         super().__init__()
         self.config, self.preprocessing, self.n_features = config, config.preprocessing, config.n_features
-        model, self._has_pooler = _load(find_model(config.model, config.revision), config.model, config.sha256)
-        self._model = [model]  # in a list: no parameters of ours, so nothing trains, copies or saves them
+        self._loaded: list[tuple[nn.Module, bool]] = []  # in a list: its parameters are not ours, so nothing trains, copies or saves them
+        self._loading = threading.Lock()
         self.register_buffer("_place", torch.empty(0), persistent=False)  # says on which device it is
 
+    def load(self) -> tuple[nn.Module, bool]:
+        """Return the model, and whether it pools by itself; read when it is needed first, since it may take gigabytes."""
+        with self._loading:
+            if not self._loaded:
+                folder = find_model(self.config.model, self.config.revision)
+                model, has_pooler = _load(folder, self.config.model, self.config.sha256)
+                self._loaded.append((model.to(self._place.device), has_pooler))
+        return self._loaded[0]
+
+    @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return pooled(self._model[0], normalised(images, self.preprocessing.mean, self.preprocessing.std), self._has_pooler)
+        model, has_pooler = self.load()
+        parts = normalised(images, self.preprocessing.mean, self.preprocessing.std).split(TOGETHER)
+        return torch.cat([pooled(model, part, has_pooler) for part in parts])
 
     def layers(self) -> dict[str, nn.Module]:
-        """Return the parts by name, from the picture up; they hold no parameters that change."""
-        return dict(self._model[0].named_children())
+        """Return the parts by name, from the picture up; their parameters never change."""
+        return dict(self.load()[0].named_children())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._model[0]._apply(fn)
+        for model, _ in self._loaded:
+            model._apply(fn)
         return super()._apply(fn, recurse)
 
     def __deepcopy__(self, memo: dict) -> "Pretrained":
@@ -80,10 +96,10 @@ def describe_model(name: str) -> PretrainedConfig:
 
     Raises PretrainedError for what is no vision model, has no safetensors, or answers the same picture in two ways.
     """
-    model, _, revision = (name, "", "") if Path(name).expanduser().is_dir() else name.partition("@")
+    is_folder = _folder(name) is not None
+    model, _, revision = (name, "", "") if is_folder else name.partition("@")
     folder = find_model(model, revision)
-    if is_folder := Path(model).expanduser().is_dir():
-        model = str(folder)
+    model = str(folder) if is_folder else model
     digest = weights_sha256(folder)
     loaded, has_pooler = _load(folder, model, digest)
     size, mean, std = _preprocessing(folder, model)
@@ -104,9 +120,8 @@ def find_model(model: str, revision: str = "") -> Path:
 
     Raises PretrainedError for a name that cannot be one, and where it is neither here nor can be had.
     """
-    given = Path(model).expanduser()
-    if given.is_dir():
-        return given.resolve()
+    if (given := _folder(model)) is not None:
+        return given
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", model, re.ASCII) or len(model) > 200:
         raise PretrainedError(f"{model[:100]!r} is neither a folder nor a name on the hub; write it as {RECOMMENDED}")
     _check_installed()
@@ -126,6 +141,12 @@ def find_model(model: str, revision: str = "") -> Path:
             f"{model} is not on this machine and cannot be downloaded ({' '.join(str(error).split())[:200]}); check the name and the "
             f"connection, give a folder that holds it, or take {BUNDLED}, which is here"
         ) from error
+
+
+def _folder(name: str) -> Path | None:
+    """Return the folder of this name, if it is one."""
+    given = os.path.expanduser(name)
+    return Path(given).resolve() if os.path.isdir(given) else None
 
 
 def weights_sha256(folder: Path) -> str:

@@ -1,10 +1,12 @@
 """Model cards: what a checkpoint is, on what it was trained, and what was measured with which command."""
 
+import shlex
 from pathlib import Path
 
 from fewshot_kit.data.datasets import dataset_names, rotates_in_training
 from fewshot_kit.learners.base import Learner
 from fewshot_kit.learners.settings import describe
+from fewshot_kit.networks.configs import PretrainedConfig
 from fewshot_kit.results import Interval, describe_mode
 from fewshot_kit.training.build import build_learner
 from fewshot_kit.training.checkpoint_folder import CARD
@@ -55,6 +57,8 @@ def render_card(name: str, config: dict) -> str:
     """Write the card of a checkpoint from its config.json; what that says is shown as it stands there, and is never read as Markdown."""
     training, learner = config["training"], build_learner(config["learner"], config["hyper_parameters"])
     network = learner.config.network
+    if isinstance(network, PretrainedConfig):
+        return render_adopted_card(name, config, learner)
     of_ink = network.channels == 1
     lines = [
         f"# {escaped(name)}",
@@ -79,6 +83,57 @@ def render_card(name: str, config: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+ADOPTED_CARD = """# {name}
+
+A {kind} learner{classes}: {size} x {size} pixels, {network}.
+Photographs in RGB, 0..1.
+
+## Adapting
+
+{adapting}
+
+## Training
+
+None here: the network is another's, frozen, and kept by its name, its revision and the sha256 of its weights, {digest}. {centre} Made by
+
+{command}
+
+{measured}
+{unmeasured}
+
+## Licence
+
+Of this folder MIT, as this kit; of the network, its owners': see the page of {model}.
+"""
+UNMEASURED = (
+    "The makers of this kit had no such weights to measure: it was tested with small random models alone, whose features equal "
+    "those that transformers gives. One command measures it:"
+)
+
+
+def render_adopted_card(name: str, config: dict, learner: Learner) -> str:
+    """Write the card of a learner on a network that others trained."""
+    network, training = learner.config.network, config["training"]
+    on = training.get("centred_on")
+    centre = f"Features are centred at their mean over the training classes of {escaped(on)}." if on else "Features are not centred."
+    measuring = ["evaluate", name, "--dataset", "grocery_store", "--n-way", "5", "--n-shot", "5", "--n-query", "15"]
+    command = code_block(shlex.join(["python", "-m", "fewshot_kit", *measuring]))
+    return ADOPTED_CARD.format(
+        name=escaped(name),
+        kind=escaped(config["learner"]),
+        classes=_for_classes(learner.max_way),
+        size=network.size,
+        network=escaped(network),
+        model=code(network.model),
+        adapting="\n".join([_adapting(config, learner), "", *_chosen(config, learner)]).rstrip(),
+        digest=code(network.sha256),
+        centre=centre,
+        command=code_block(training["command"]),
+        measured="\n".join(_measured(config["results"])) if config["results"] else "## Measured\n",
+        unmeasured="" if config["results"] else f"{UNMEASURED}\n\n{command}",
+    )
 
 
 def _for_classes(max_way: int | None) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,10 @@ import torch
 
 from fewshot_kit.data.files import write_text
 from fewshot_kit.learners.base import Learner, TrainableLearner
+from fewshot_kit.learners.configs import NearestMeanConfig
 from fewshot_kit.networks.configs import ResNet12Config, ResNetPyramidConfig, take_same_weights
-from fewshot_kit.training.build import build_learner, learner_name
+from fewshot_kit.networks.pretrained import PREFIX, Pretrained, describe_model
+from fewshot_kit.training.build import build_learner, learner_name, make_learner
 from fewshot_kit.training.cards import UNFIT, render_card, safe_card
 from fewshot_kit.training.checkpoint_folder import (
     CARD,
@@ -142,10 +145,12 @@ def _mended(place: Path) -> Path:
 
 
 def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = "cpu") -> Checkpoint:
-    """Load a checkpoint by its name in `pretrained/`, or from a folder.
+    """Load a checkpoint by its name in `pretrained/`, or from a folder; or take a vision model of Hugging Face by `hf:` and its name.
 
     Raises CheckpointError if a file is missing, the weights do not match their sha256, or keys or shapes differ from the architecture.
     """
+    if str(name_or_folder).startswith(PREFIX):
+        return adopted(str(name_or_folder), device)
     folder = _mended(find_checkpoint(name_or_folder))
     config = read_config(folder)
     weights = folder / WEIGHTS
@@ -163,7 +168,20 @@ def load_checkpoint(name_or_folder: str | Path, *, device: torch.device | str = 
     except WeightsError as error:
         raise CheckpointError(f"{error}; fetch the checkpoint again") from error
     learner.load_state_dict(state)
+    if isinstance(learner.network, Pretrained):
+        learner.network.load()  # which may be gone, or changed
     return Checkpoint(folder.name, folder, learner.to(device).eval(), config, safe_card(folder, config))
+
+
+def adopted(name: str, device: torch.device | str = "cpu") -> Checkpoint:
+    """Return a nearest mean on a vision model of Hugging Face, by `hf:` and its name, as a checkpoint that lies in no folder.
+
+    Its features are not centred: what the mean feature is, nobody has told yet (`adopt`). Raises PretrainedError where it cannot be had.
+    """
+    learner = make_learner(NearestMeanConfig(network=describe_model(name.removeprefix(PREFIX))), seed=0)
+    training = {"command": shlex.join(["python", "-m", "fewshot_kit", "adopt", name, "NAME"]), "centred_on": None}
+    config = _config(learner, training, [], [], learner.config.network.sha256)
+    return Checkpoint(name, Path(name), learner.to(device).eval(), config, render_card(name, config))
 
 
 def start_from(checkpoint: Checkpoint, learner: Learner) -> dict:

@@ -74,6 +74,13 @@ class MeasureConfig:
         check_at_least(self, n_way=2, n_shot=1, n_query=1, episodes=1)
         check_at_most(self, episodes=MOST_EPISODES)
 
+    def check_can_measure(self, checkpoint: str, record: bool) -> None:
+        """Raise ValueError where a result is to be recorded in what lies in no folder of ours."""
+        if record and checkpoint.startswith("hf:"):
+            raise ValueError(
+                f"{checkpoint} is no checkpoint that a result could be recorded in; make one of it with adopt, and measure that"
+            )
+
 
 def check_device(name: str) -> None:
     """Raise ValueError for what is no name of a device that the kit works on; whether this machine has it, torch knows."""

@@ -24,6 +24,11 @@ class Bar:
             self._bar.close()
             self._bar = None
 
+    def show_of(self, done: int, total: int) -> None:
+        """Show how many of how many are done, where that is known only now."""
+        self._total = total
+        self.show(done)
+
     def show(self, done: int, *_) -> None:
         """Show how many are done."""
         from tqdm import tqdm

@@ -7,6 +7,7 @@ import ipywidgets as widgets
 from fewshot_kit.demo.own_task import FAMILIAR
 from fewshot_kit.demo.photographs import checkpoints_for
 from fewshot_kit.learners.settings import Setting
+from fewshot_kit.networks.pretrained import RECOMMENDED
 from fewshot_kit.widgets.controls import DESCRIPTION, numbered, setting_slider
 
 WIDEST = "580px"
@@ -21,6 +22,7 @@ class LearnerControls(widgets.VBox):
         self._on_turn, self._showing = on_turn, False
         options = [(f"{name} (drawings)", name) for name in checkpoints_for(in_colour=False)]
         options += [(f"{name} (photographs)", name) for name in checkpoints_for(in_colour=True)]
+        options.append((f"{RECOMMENDED} (photographs; downloaded once)", RECOMMENDED))
         if checkpoint not in dict(options).values():
             options.append((checkpoint, checkpoint))
         self.checkpoint = widgets.Dropdown(options=options, value=checkpoint, description="learns by")
@@ -35,11 +37,19 @@ class LearnerControls(widgets.VBox):
             control.layout = widgets.Layout(flex="1 1 auto", width="auto", min_width="0")
         super().__init__([self.checkpoint, self.slider_boxes, numbered(self.unknown)], layout=widgets.Layout(max_width=WIDEST))
 
+    def show_checkpoint(self, checkpoint: str) -> None:
+        """Show by which checkpoint is learned, without telling of it."""
+        before, self._showing = self._showing, True
+        if checkpoint not in dict(self.checkpoint.options).values():
+            self.checkpoint.options = (*self.checkpoint.options, (checkpoint, checkpoint))
+        self.checkpoint.value = checkpoint
+        self._showing = before
+
     def show(self, checkpoint: str, settings: Sequence[Setting], by_hand: Mapping[str, float]) -> None:
         """Show by which checkpoint and settings was learned."""
         self._showing = True
         try:
-            self.checkpoint.value = checkpoint
+            self.show_checkpoint(checkpoint)
             if [setting.name for setting in settings] != list(self.sliders):
                 self.sliders = {setting.name: setting_slider(setting) for setting in settings}
                 self.slider_boxes.children = [numbered(slider) for slider in self.sliders.values()]

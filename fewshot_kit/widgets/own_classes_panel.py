@@ -148,7 +148,13 @@ class OwnClassesPanel(widgets.VBox):
         self.worker.submit(lambda check: self._used(checkpoint, check))
 
     def _used(self, checkpoint: str, check: Check) -> None:
-        self.task.use(checkpoint)
+        self.status.say(f"taking {html.escape(checkpoint)} …")
+        try:
+            self.task.use(checkpoint)
+        except (ValueError, OSError) as error:  # as one that cannot be downloaded: what there was goes on
+            self.controls.show_checkpoint(self.task.checkpoint.name)
+            self.status.show_error(error)
+            return
         self.settings = {}
         self._learn(check)
 

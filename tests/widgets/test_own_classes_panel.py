@@ -10,6 +10,7 @@ from panels import press
 from PIL import Image
 
 from fewshot_kit.demo.own_task import PROPOSED
+from fewshot_kit.networks.pretrained import RECOMMENDED
 from fewshot_kit.widgets.own_classes_panel import FIRST, OwnClassesPanel
 from fewshot_kit.widgets.thumbnails import MOST_SHOWN, Thumbnails
 
@@ -127,14 +128,29 @@ def test_photographs_bring_their_network_unless_one_was_chosen(panel):
             panel.receive(f"{i}.png", photograph(10 * number + i))
     panel.worker.wait(120)
     assert panel.task.checkpoint.name == PROPOSED[True] == panel.controls.checkpoint.value and not panel.notice.value
-    assert list(panel.controls.sliders) == ["scale", "views"]
-    panel.controls.sliders["views"].value = 1
+    assert list(panel.controls.sliders) == ["scale", "views", "middle"]
+    panel.controls.sliders["views"].value = 2
     panel.worker.wait(120)
-    assert panel.learned.settings == {"views": 1}
+    assert panel.learned.settings == {"views": 2}
     panel.controls.checkpoint.value = "maml-quickdraw"
     panel.worker.wait(120)
     assert "These are photographs" in panel.notice.value and list(panel.controls.sliders) == ["inner_lr", "inner_steps"]
     assert "It has learned 2 classes" in panel.status.value and panel.settings == {}
+
+
+def test_a_network_that_cannot_be_had_is_told_and_what_there_was_goes_on(panel, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+
+    def fails(**wanted):
+        raise OSError("Name or service not known")
+
+    draw_all(panel)
+    before = panel.task.checkpoint.name
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fails)
+    panel.controls.checkpoint.value = RECOMMENDED
+    panel.worker.wait(60)
+    assert "cannot be downloaded" in panel.status.value and "resnet12-mini_imagenet" in panel.status.value
+    assert panel.controls.checkpoint.value == before == panel.task.checkpoint.name and panel.learned is not None
 
 
 def test_what_is_saved_is_opened_again(panel, tmp_path):

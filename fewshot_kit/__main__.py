@@ -14,10 +14,10 @@ from typing import Annotated
 
 from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.preprocessing import Preprocessing
+from fewshot_kit.demo.checkpoint_commands import adopt_command, export_command, list_command
 from fewshot_kit.demo.own_commands import classify_command, learn_command
 from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConfig, config_name
 from fewshot_kit.learners.settings import parse_settings
-from fewshot_kit.training.checkpoint_commands import adopt_command, export_command, list_command
 from fewshot_kit.training.config import MeasureConfig, TrainConfig, usual_training
 from fewshot_kit.training.network_flag import take_network
 from fewshot_kit.training.progress import Bar, say

@@ -17,8 +17,9 @@ from synthetic import noisy_images, tiny_reptile, train_on
 from fewshot_kit.__main__ import main
 from fewshot_kit.data.datasets import load_dataset
 from fewshot_kit.data.episodes import EpisodeSampler
+from fewshot_kit.demo import checkpoint_commands
 from fewshot_kit.evaluate import evaluate
-from fewshot_kit.training import checkpoint_commands, checkpoint_folder
+from fewshot_kit.training import checkpoint_folder
 from fewshot_kit.training import train as train_module
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
 

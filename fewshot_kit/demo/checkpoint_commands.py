@@ -12,20 +12,36 @@ from fewshot_kit.training.progress import Bar, say
 
 
 def export_command(
-    run: Path, name: str, settings: tuple[str, ...] = (), out: Path = PRETRAINED, half: bool = False, replace: bool = False
+    run: Path,
+    name: str | None = None,
+    settings: tuple[str, ...] = (),
+    out: Path = PRETRAINED,
+    half: bool = False,
+    replace: bool = False,
+    onnx: Path | None = None,
 ) -> None:
-    """Turn the best weights of a run into a checkpoint folder with a card.
+    """Turn the best weights of a run into a checkpoint folder with a card; or saved classes into an ONNX file.
 
     Args:
-        run: the run's folder.
-        name: of the checkpoint, <learner>-<dataset> and what tells it from others.
+        run: the run's folder; with --onnx, a folder of saved classes.
+        name: of the checkpoint, <learner>-<data set> and what tells it from others.
         settings: found best on validation, as 5way-1shot:inner_lr=0.01,inner_steps=10 and so on; the run's if left out.
         out: the folder of checkpoints.
         half: write kernels and matrices in 16 bits: half the room; measure it afterwards, whether it is as accurate.
         replace: write over the checkpoint of this name. What is no checkpoint is never written over.
+        onnx: write the classifier of saved classes to this file, my_classes.onnx, which other programs run without this kit.
     """
+    if (name is None) == (onnx is None):
+        raise ValueError("give --name for a checkpoint made of a run, or --onnx FILE for saved classes")
+    if onnx is not None and onnx.exists() and not replace:
+        raise FileExistsError(f"{onnx} is there already; add --replace to write over it, or choose another name")
     rows = [parse_settings_of(word) for word in settings]
     say("loading PyTorch …")
+    if onnx is not None:
+        from fewshot_kit.demo.onnx_export import export_onnx
+
+        print(f"wrote {export_onnx(run, onnx)}")
+        return
     from fewshot_kit.training.export import export_run
 
     print(f"wrote {export_run(run, name, out, rows, replace, half)}")

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -40,7 +40,13 @@ class GivenPicture:
 
     def pixels(self) -> np.ndarray:
         """Decode it, (h, w) or (h, w, 3) uint8. Raises ImageError, which names it."""
-        return read_image(self.content, name=self.name)
+        return _decoded(self.content, self.name)
+
+
+@lru_cache(maxsize=1)
+def _decoded(content: bytes, name: str) -> np.ndarray:
+    """Decode a picture; the last one is remembered, since a picture that was just given is checked, shown and learned."""
+    return read_image(content, name=name)
 
 
 @dataclass(frozen=True, eq=False)

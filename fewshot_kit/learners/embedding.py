@@ -25,6 +25,7 @@ from fewshot_kit.networks.devices import map_in_threads, n_workers
 from fewshot_kit.networks.folding import fold_batch_norm
 
 IMAGES_TOGETHER, LEAST_TOGETHER = 250, 8  # embedded at a time, by one thread: at most, and where a second thread is worth it
+VALUES_TOGETHER = 1_000_000  # of those images: what comes of more does not fit into a processor's caches
 
 NOT_IN_TRAINING = (
     "the predictor of the training classes is there only while it is trained, a checkpoint leaves it out; adapt to images of them instead"
@@ -130,7 +131,8 @@ class EmbeddingLearner(TrainableLearner):
         if self.network.training or self.device.type != "cpu":  # statistics are shared by all images, or the device works on many at once
             parts = [images] if self.network.training else images.split(2 * IMAGES_TOGETHER)
             return torch.cat([self._embed_views(part) for part in parts])
-        share = max(LEAST_TOGETHER, min(IMAGES_TOGETHER, -(-len(images) // n_workers())))  # of one thread
+        most = min(IMAGES_TOGETHER, VALUES_TOGETHER // images[0].numel()) if len(images) else IMAGES_TOGETHER
+        share = max(LEAST_TOGETHER, min(most, -(-len(images) // n_workers())))  # of one thread
         return torch.cat(map_in_threads(torch.no_grad()(self._embed_views), images.split(share)))
 
     def embedding_of_a_data_set(self) -> Callable[[Tensor], Tensor]:

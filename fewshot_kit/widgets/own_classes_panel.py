@@ -11,6 +11,7 @@ import numpy as np
 
 from fewshot_kit import plots
 from fewshot_kit.data.cancelling import Check
+from fewshot_kit.data.images import ImageError
 from fewshot_kit.demo.own_classes import GivenPicture, OwnClasses, holds_classes, read_classes, read_pictures, uploaded
 from fewshot_kit.demo.own_task import PROPOSED, OwnTask
 from fewshot_kit.demo.photographs import advice
@@ -19,7 +20,7 @@ from fewshot_kit.widgets.class_card import ClassCard
 from fewshot_kit.widgets.controls import TEXT, StatusLine, styles, text
 from fewshot_kit.widgets.learner_controls import LearnerControls
 from fewshot_kit.widgets.many_answers import ManyAnswers
-from fewshot_kit.widgets.own_picture import OwnPicture, read_upload
+from fewshot_kit.widgets.own_picture import OwnPicture, why_unread
 from fewshot_kit.widgets.pad import PAD_STYLE
 from fewshot_kit.widgets.support_pad import SupportPad
 from fewshot_kit.widgets.take_along import Learned, TakeAlong
@@ -116,8 +117,10 @@ class OwnClassesPanel(widgets.VBox):
             if content[:4] == b"PK\x03\x04":
                 self._receive_archive(name, content)
                 return
-            read_upload(name, content)
             self.classes = self.classes.with_picture(self.chosen, GivenPicture(name, content))
+        except ImageError as error:
+            self.pad.upload.tell(error=why_unread(error, name, content))
+            return
         except ValueError as error:
             self.pad.upload.tell(error=str(error))
             return

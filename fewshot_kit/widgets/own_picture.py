@@ -148,9 +148,14 @@ def read_upload(name: str, content: bytes) -> np.ndarray:
     try:
         return read_image(content, name=name)
     except ImageError as error:
-        start = content[:1000]
-        what = next((what for mark, what in _UNREAD.items() if mark in start[:12] or (mark == b"<svg" and mark in start)), None)
-        raise (ImageError(f"{name} {what}, and choose that") if what else error) from error
+        raise ImageError(why_unread(error, name, content)) from error
+
+
+def why_unread(error: ImageError, name: str, content: bytes) -> str:
+    """Return the message of an error, or what to do about a file that is known and no picture."""
+    start = content[:1000]
+    what = next((what for mark, what in _UNREAD.items() if mark in start[:12] or (mark == b"<svg" and mark in start)), None)
+    return f"{name} {what}, and choose that" if what else str(error)
 
 
 def preview(picture: np.ndarray) -> np.ndarray:

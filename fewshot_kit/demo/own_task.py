@@ -72,7 +72,7 @@ def wilson(n_right: int, n: int) -> tuple[float, float]:
     z, share, n = 1.96, n_right / n, n / SHARED
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return middle - half if n_right else 0.0, middle + half if share < 1 else 1.0  # the ends without their rounding
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_wilson_by_hand_and_at_its_ends():
     for n in (1, 7, 200):
         for k in range(n + 1):
             low, high = wilson(k, n)
-            assert 0 <= low <= k / n + 1e-12 and k / n - 1e-12 <= high <= 1
+            assert 0 <= low <= k / n <= high <= 1
             assert wilson(n - k, n) == pytest.approx((1 - high, 1 - low))
 
 

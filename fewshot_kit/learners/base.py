@@ -94,6 +94,10 @@ class Learner(nn.Module, ABC):
         """Return the predictor again from its `predictor_state`."""
         raise NotImplementedError(f"a predictor of {type(self).__name__} cannot be loaded")  # not abstract: as above
 
+    def looked_at(self, images: Tensor) -> Tensor:
+        """Return the part of pictures (n, c, h, w) that the network sees; all of it, unless a learner says otherwise."""
+        return images
+
     @property
     def device(self) -> torch.device:
         return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device

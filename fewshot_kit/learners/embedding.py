@@ -125,6 +125,9 @@ class EmbeddingLearner(TrainableLearner):
         """Say which share of a picture's width and height is looked at, around its middle."""
         return 1.0
 
+    def looked_at(self, images: Tensor) -> Tensor:
+        return next(views_of(images, 1, self.middle))
+
     @torch.no_grad()
     def embed_all(self, images: Tensor) -> Tensor:
         """Return f(images) of images in any number, uint8 or float, on any device; of a `snapshot`, since threads share the work."""

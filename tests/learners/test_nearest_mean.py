@@ -89,6 +89,7 @@ def test_the_middle_of_a_picture_is_looked_at_as_it_is():
     made = make_learner(config, seed=0).eval()
     looked = made.with_settings(middle=0.6)
     torch.testing.assert_close(looked.snapshot().embed_all(images), made.snapshot().embed_all(middle))
+    assert torch.equal(looked.looked_at(images), middle) and torch.equal(made.looked_at(images), images)
     changed = images.clone()
     changed[..., :8, :] = 0
     assert torch.equal(looked.snapshot().embed_all(changed), looked.snapshot().embed_all(images)), "the edge is not looked at"

@@ -1,4 +1,4 @@
-"""The command line: python -m fewshot_kit train <learner> | pretrain | evaluate <checkpoint> | export | adopt | learn | classify | list.
+"""The command line: python -m fewshot_kit train <learner> | pretrain | evaluate | export | adopt | learn | classify | sweep | list.
 
 torch takes seconds to import, so it is imported only once a command's words are understood, and after a first word to the person.
 """
@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
+from fewshot_kit.batch.commands import sweep_command
 from fewshot_kit.data.files import write_text, writing
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.demo.checkpoint_commands import adopt_command, export_command, list_command
@@ -181,10 +182,11 @@ def run_command(arguments: list[str]) -> int:
     evaluate_command.__annotations__ |= {"checkpoint": Positional[str], "settings": Annotated[tuple[str, ...], arg(name="set")]}
     export_command.__annotations__ |= {"run": Positional[Path]}
     adopt_command.__annotations__ |= {"model": Positional[str], "name": Positional[str]}
+    sweep_command.__annotations__ |= {"file": Positional[Path]}
     learn_command.__annotations__ |= {"folder": Positional[Path], "settings": Annotated[tuple[str, ...], arg(name="set")]}
     classify_command.__annotations__ |= {"classes": Positional[Path], "pictures": Positional[list[Path]]}
     commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
-    commands |= {"learn": learn_command, "classify": classify_command, "adopt": adopt_command}
+    commands |= {"learn": learn_command, "classify": classify_command, "adopt": adopt_command, "sweep": sweep_command}
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
         training, words = usual_training(arguments[1]), arguments[:2]
         learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]](), training.source.dataset)

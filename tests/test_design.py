@@ -16,7 +16,21 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/*.ipynb"))
 
 # The rooms, each importing only from those before it; what is in one room may import one another.
-ORDER = ["__init__", "data", "networks", "learners", "results", "detection", "evaluate", "training", "demo", "plots", "widgets", "__main__"]
+ORDER = [
+    "__init__",
+    "data",
+    "networks",
+    "learners",
+    "results",
+    "detection",
+    "evaluate",
+    "training",
+    "batch",
+    "demo",
+    "plots",
+    "widgets",
+    "__main__",
+]
 APPLICATIONS = {"jupyterlab", "notebook"}  # started, not imported
 IMPORTED_AS = {"scikit-image": "skimage", "scikit-learn": "sklearn", "pillow": "PIL"}
 

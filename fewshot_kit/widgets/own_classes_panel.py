@@ -178,7 +178,9 @@ class OwnClassesPanel(widgets.VBox):
         learning = self.learned.learning
         seen = learning.seen([picture])
         answers = learning.answer(seen)
-        figure = plots.answer_figure(learning.learner.looked_at(seen)[0].numpy() / 255, answers.probabilities[0].numpy(), learning.class_names)
+        figure = plots.answer_figure(
+            learning.learner.looked_at(seen)[0].numpy() / 255, answers.probabilities[0].numpy(), learning.class_names
+        )
         told, familiarity = figure.get_label(), answers.familiarity[0].item()
         least = self.controls.unknown.value
         if answers.is_unknown(least)[0]:

@@ -1,0 +1,117 @@
+"""One cell of a sweep: a notebook run once with its parameters, done once and for all, whoever runs it."""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+import fewshot_kit
+from fewshot_kit.batch.sweep_file import Sweep, Value
+from fewshot_kit.data.files import write_text
+from fewshot_kit.data.locks import locked
+from fewshot_kit.training.checkpoint_folder import CONFIG, CheckpointError, find_checkpoint
+
+CELLS = "cells"  # the folder they are in
+EXECUTED, RUNNING, FAILED, RESULT, ERROR = "executed.ipynb", "running.ipynb", "failed.ipynb", "result.json", "error.json"
+RESULT_TAG = "result"  # of the notebook's cell that prints the result as JSON
+MOST_ERROR = 2_000  # letters that are kept of an error
+WAITED = 86_400.0  # seconds for another sweep that runs the very same cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A notebook, its parameters, and the key that tells what comes of them."""
+
+    notebook: Path
+    parameters: dict[str, Value]
+    key: str
+
+    def folder(self, out: Path) -> Path:
+        return out / CELLS / self.key
+
+
+def cells_of(sweep: Sweep) -> list[Cell]:
+    """Return the cells of a sweep, each once: those of equal content are one."""
+    source, found = source_sha256(sweep.notebook), {}
+    for parameters in sweep.cells:
+        made_of = {"parameters": parameters, "notebook": source, "version": fewshot_kit.__version__}
+        made_of["checkpoint"] = _checkpoint_sha256(parameters.get("checkpoint"))
+        key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:20]
+        found.setdefault(key, Cell(sweep.notebook, parameters, key))
+    return list(found.values())
+
+
+def source_sha256(notebook: Path) -> str:
+    """Return the hash of a notebook's code: its outputs and texts change nothing of what it computes."""
+    cells = nbformat.read(notebook, 4).cells
+    code = [(cell.source, sorted(cell.metadata.get("tags", []))) for cell in cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+
+
+def _checkpoint_sha256(name: Value) -> str | None:
+    try:
+        config = find_checkpoint(str(name)) / CONFIG if name else None
+        return None if config is None else json.loads(config.read_text(encoding="utf-8")).get("sha256")
+    except (CheckpointError, OSError, ValueError):  # the notebook says what is wrong with it
+        return None
+
+
+def is_done(cell: Cell, out: Path) -> bool:
+    return (cell.folder(out) / RESULT).is_file()
+
+
+def run_cell(cell: Cell, out: Path, retries: int = 0) -> bool:
+    """Run a cell unless it is done, and return whether it is; a failed one is kept with its error and its half-run notebook.
+
+    What a killed process had begun is begun anew: the result is written last, and whole. One process at a time runs a cell.
+    """
+    folder = cell.folder(out)
+    with locked(folder.with_suffix(".lock"), folder, WAITED):
+        folder.mkdir(parents=True, exist_ok=True)
+        for attempt in range(retries + 1):
+            if is_done(cell, out) or _run(cell, folder, attempt):
+                return True
+    return False
+
+
+def _run(cell: Cell, folder: Path, attempt: int) -> bool:
+    started = time.time()
+    running = folder / RUNNING
+    try:
+        papermill.execute_notebook(
+            str(cell.notebook), str(running), cell.parameters, cwd=str(cell.notebook.parent), progress_bar=False, log_output=False,
+            kernel_manager_class="fewshot_kit.batch.kernels.KernelManager",
+        )  # fmt: skip
+        found = printed_result(running)
+    except Exception as error:  # whatever a notebook raises; a sweep goes on
+        told = str(error)[-MOST_ERROR:]
+        if running.is_file():
+            os.replace(running, folder / FAILED)
+        write_text(folder / ERROR, json.dumps({"parameters": cell.parameters, "error": told, "attempts": attempt + 1}, indent=2) + "\n")
+        return False
+    os.replace(running, folder / EXECUTED)
+    seconds = round(time.time() - started, 3)
+    row = {"key": cell.key, "notebook": cell.notebook.name, "parameters": cell.parameters, "result": found, "cell_seconds": seconds}
+    row["kit_version"] = fewshot_kit.__version__
+    write_text(folder / RESULT, json.dumps(row, indent=2) + "\n")
+    for left in (FAILED, ERROR):
+        (folder / left).unlink(missing_ok=True)
+    return True
+
+
+def printed_result(notebook: Path) -> dict[str, Any]:
+    """Return what the cell tagged `result` of an executed notebook printed, a JSON object; {} where there is no such cell."""
+    for cell in nbformat.read(notebook, 4).cells:
+        if cell.cell_type == "code" and RESULT_TAG in cell.metadata.get("tags", []):
+            text = "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise ValueError(f"the cell tagged {RESULT_TAG} of {notebook.name} printed no JSON object")
+            return found
+    return {}

@@ -52,11 +52,12 @@ def test_the_command_line_takes_every_word_of_it(command, monkeypatch, tmp_path,
     ):  # what train and evaluate do first
         monkeypatch.setattr(name, understood)
     monkeypatch.setattr("fewshot_kit.training.preparation.with_statistics", understood)  # it would read the data set
-    monkeypatch.setattr(command_line, "list_checkpoints", understood)
+    monkeypatch.setattr("fewshot_kit.demo.checkpoint_commands.list_checkpoints", understood)
     monkeypatch.chdir(tmp_path)  # where there is no run to be exported
     assert command_line.main(shlex.split(command, comments=True)) == 1  # a word it does not know ends in SystemExit
     # A backbone that is no checkpoint of the kit's, but made by the command that the card shows before.
-    answers = ("understood", "holds no best.safetensors: train a run there first", "no checkpoint '(resnet12|conv4)-")
+    nothing_there = "holds no best.safetensors: train a run there first", "no classes were saved there"
+    answers = ("understood", *nothing_there, "no checkpoint '(resnet12|conv4)-")
     assert re.search("|".join(answers), capsys.readouterr().err)
 
 

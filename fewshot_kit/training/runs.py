@@ -31,6 +31,7 @@ TRAINING_LOSSES = {
     "softmax": "cross entropy over all classes of training at once",
     "nearest_mean": "cross entropy over all classes of training at once, with smoothed labels",
     "logistic": "cross entropy over all classes of training at once, with smoothed labels",
+    "linear_head": "cross entropy over all classes of training at once, with smoothed labels",
     "repmet_detector": "of proposals, of edges, and RepMet's loss over the classes of training and the background",
     "softmax_detector": "of proposals, of edges, and the cross entropy over the classes of training and the background",
 }

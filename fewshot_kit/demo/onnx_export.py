@@ -60,9 +60,9 @@ def export_onnx(folder: Path, target: Path) -> Path:
 
 def _converted(learning: OwnLearning) -> bytes:
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
+        import onnx  # noqa: F401, only whether it is there
+        import onnxruntime  # noqa: F401, as above
+        import onnxscript  # noqa: F401, which torch uses
     except ImportError as error:
         raise ValueError(f"ONNX needs the package {error.name}: pip install 'fewshot_kit[onnx]'") from error
     answering = Answering(learning.learner, learning.predictor.centres).eval()

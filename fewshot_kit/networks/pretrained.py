@@ -256,7 +256,7 @@ def _told(name: str) -> Iterator[None]:
 
 def _check_installed() -> None:
     try:
-        import transformers  # noqa: F401
+        import transformers  # noqa: F401, only whether it is there
     except ImportError as error:
         raise PretrainedError(
             f"networks of Hugging Face need its library: pip install 'transformers>=5'; {BUNDLED}, which is here, needs none"

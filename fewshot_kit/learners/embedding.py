@@ -18,7 +18,7 @@ from fewshot_kit.data.images import to_float
 from fewshot_kit.learners.base import EPISODES_TOGETHER, OnStep, Predictor, TrainableLearner, left_out_in_turn
 from fewshot_kit.learners.configs import LearnerConfig
 from fewshot_kit.learners.feature_store import FeatureStore
-from fewshot_kit.learners.views import views_of
+from fewshot_kit.learners.views import views_of, wider_views_of
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.configs import PretrainedConfig
 from fewshot_kit.networks.devices import map_in_threads, n_workers
@@ -70,6 +70,26 @@ class Remembered:
         if len(images) <= IMAGES_TOGETHER:
             self._last = images.clone(), features
         return features
+
+
+class Lookup:
+    """The features of a data set's images by their positions, each embedded when it is first asked for."""
+
+    def __init__(self, embed: Callable[[Tensor], Tensor], images: Tensor):
+        self._embed, self._images = embed, images
+        self._is_new = torch.ones(len(images), dtype=torch.bool)
+        self._features = torch.empty(0)
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        """Return features (..., d) of positions (...)."""
+        new = positions.unique()
+        new = new[self._is_new[new]]
+        if len(new):
+            features = self._embed(self._images[new])
+            if self._is_new.all():
+                self._features = features.new_empty(len(self._images), features.shape[1])
+            self._features[new], self._is_new[new] = features, False
+        return self._features[positions]
 
 
 class EmbeddingLearner(TrainableLearner):
@@ -125,18 +145,30 @@ class EmbeddingLearner(TrainableLearner):
         """Say which share of a picture's width and height is looked at, around its middle."""
         return 1.0
 
+    @property
+    def support_views(self) -> int:
+        """Say how often more a picture that is learned from is looked at (`wider_views_of`): it is one of few, and counts for much."""
+        return 0
+
     def looked_at(self, images: Tensor) -> Tensor:
         return next(views_of(images, 1, self.middle))
 
-    @torch.no_grad()
     def embed_all(self, images: Tensor) -> Tensor:
         """Return f(images) of images in any number, uint8 or float, on any device; of a `snapshot`, since threads share the work."""
+        return self._in_parts(self._embed_views, images)
+
+    def embed_support(self, images: Tensor) -> Tensor:
+        """Return features to learn from of images, as `embed_all`, over `support_views` more."""
+        return self._in_parts(self._embed_support_views, images)
+
+    @torch.no_grad()
+    def _in_parts(self, embed: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         if self.network.training or self.device.type != "cpu":  # statistics are shared by all images, or the device works on many at once
             parts = [images] if self.network.training else images.split(2 * IMAGES_TOGETHER)
-            return torch.cat([self._embed_views(part) for part in parts])
+            return torch.cat([embed(part) for part in parts])
         most = min(IMAGES_TOGETHER, VALUES_TOGETHER // images[0].numel()) if len(images) else IMAGES_TOGETHER
         share = max(LEAST_TOGETHER, min(most, -(-len(images) // n_workers())))  # of one thread
-        return torch.cat(map_in_threads(torch.no_grad()(self._embed_views), images.split(share)))
+        return torch.cat(map_in_threads(torch.no_grad()(embed), images.split(share)))
 
     def embedding_of_a_data_set(self) -> Callable[[Tensor], Tensor]:
         """Return `embed_all` of a snapshot; what a network that others trained makes of pictures is kept on the disk."""
@@ -150,6 +182,10 @@ class EmbeddingLearner(TrainableLearner):
         views = views_of(to_float(images).to(self.device), self.views, self.middle)
         return sum(map(self.embed, views)) / self.views
 
+    def _embed_support_views(self, images: Tensor) -> Tensor:
+        wider = wider_views_of(to_float(images).to(self.device), self.support_views, self.middle)
+        return (self.views * self._embed_views(images) + sum(map(self.embed, wider))) / (self.views + self.support_views)
+
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> EmbeddingPredictor:
         """Embed the support and place the classes among it; classes may have different numbers of images."""
         missing = set(range(support.n_way)) - set(support.labels.tolist())
@@ -157,7 +193,7 @@ class EmbeddingLearner(TrainableLearner):
             raise ValueError(f"every class needs an image to learn from, but {support.class_names[min(missing)]!r} has none; give one")
         snapshot, labels = self.snapshot(transductive=transductive), support.labels.to(self.device)
         embed, scores = Remembered(snapshot.embed_all), snapshot.scores
-        features = embed(support.images)
+        features = snapshot.embed_support(support.images) if self.support_views else embed(support.images)
 
         def report(step: int, loss: Tensor, centres: Tensor) -> None:
             if on_step is not None:
@@ -168,15 +204,17 @@ class EmbeddingLearner(TrainableLearner):
 
     @torch.no_grad()
     def leave_one_out(self, support: LabelledImages, check: Check = go_on) -> Tensor:
-        """Return what `Learner.leave_one_out` does; every image is embedded once."""
-        features, labels = self.snapshot().embed_all(support.images), support.labels.to(self.device)
+        """Return what `Learner.leave_one_out` does; every image is embedded once, to ask and to learn from."""
+        snapshot, labels = self.snapshot(), support.labels.to(self.device)
+        asked_features = snapshot.embed_all(support.images)
+        features = snapshot.embed_support(support.images) if self.support_views else asked_features
         answers = torch.full((len(support), support.n_way), math.nan)
         for left_out, asked in left_out_in_turn(support.labels):
             check()
             others = torch.ones(len(labels), dtype=torch.bool, device=self.device)
             others[left_out] = False
             centres = self.place(features[others].unsqueeze(0), labels[others], support.n_way)
-            answers[asked] = self.scores(features[asked].unsqueeze(0), centres)[0].cpu()
+            answers[asked] = self.scores(asked_features[asked].unsqueeze(0), centres)[0].cpu()
         return answers
 
     def predictor_state(self, predictor: EmbeddingPredictor) -> dict[str, Tensor]:
@@ -217,16 +255,11 @@ class EmbeddingLearner(TrainableLearner):
             yield from super().predict_drawn(sampler, drawn, transductive=True)
             return
         picked = torch.stack([torch.cat([episode.support, episode.query], dim=1) for episode in drawn])  # (episodes, n_way, shot + query)
-        used, positions = picked.unique(return_inverse=True)
-        embed_all, is_new = self.embedding_of_a_data_set(), torch.ones(len(used), dtype=torch.bool)
-        features = torch.empty(len(used), self.network.n_features, device=self.device)
         labels = torch.arange(sampler.n_way, device=self.device).repeat_interleave(sampler.n_shot)
-        for part in positions.split(EPISODES_TOGETHER):
-            new = part.unique()
-            new = new[is_new[new]]
-            if len(new):
-                features[new], is_new[new] = embed_all(sampler.dataset.images[used[new]]), False
-            support, query = (features[ids.flatten(1)] for ids in part.split([sampler.n_shot, sampler.n_query], dim=2))
+        asked = Lookup(self.embedding_of_a_data_set(), sampler.dataset.images)
+        learned = Lookup(self.snapshot().embed_support, sampler.dataset.images) if self.support_views else asked
+        for part in picked.split(EPISODES_TOGETHER):
+            query, support = asked(part)[:, :, sampler.n_shot :].flatten(1, 2), learned(part[:, :, : sampler.n_shot]).flatten(1, 2)
             centres = self.place(support, labels, sampler.n_way)
             yield self.scores(query, centres), self.support_loss(support, labels, centres)
 

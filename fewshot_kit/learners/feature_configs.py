@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fewshot_kit.learners.base_config import LearnerConfig
-from fewshot_kit.learners.checks import MOST_VIEWS, check_at_least, check_at_most, check_inner_loop
+from fewshot_kit.learners.checks import MOST_VIEWS, MOST_WIDER, check_at_least, check_at_most, check_inner_loop
 from fewshot_kit.networks.configs import NetworkConfig, ResNet12Config
 
 LEAST_LOOKED_AT = 16  # pixels: a ResNet-12 halves them four times
@@ -21,6 +21,7 @@ class NearestMeanConfig(LearnerConfig):
     scale: float = 10.0  # of the distances on the unit sphere: how sure the answers are
     views: int = 1  # of a picture, whose features are averaged: 2, it and its mirror image; 4 and 6, cropped around its middle too
     middle: float = 1.0  # the share of a picture's width and height that is looked at: 0.6, its middle alone, at the size it has there
+    support_views: int = 0  # further looks at a picture that is learned from, each wider than the one before, averaged with the others
     train_way: int = 64  # classes a batch of training
     train_images: int = 2  # of each class
     label_smoothing: float = 0.1
@@ -28,9 +29,10 @@ class NearestMeanConfig(LearnerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(self, train_way=2, train_images=1, label_smoothing=0, views=1)
-        check_at_most(self, label_smoothing=0.9, views=MOST_VIEWS, middle=1)
-        least = LEAST_LOOKED_AT / self.network.size if self.network.kind == "resnet12" else 1
+        check_at_least(self, train_way=2, train_images=1, label_smoothing=0, views=1, support_views=0)
+        takes_any_size = self.network.kind == "resnet12"
+        check_at_most(self, label_smoothing=0.9, views=MOST_VIEWS, middle=1, support_views=MOST_WIDER if takes_any_size else 0)
+        least = LEAST_LOOKED_AT / self.network.size if takes_any_size else 1
         if not self.middle >= least:
             why = f"of {self.network.size} pixels it leaves too few" if least < 1 else "this network takes pictures of one size alone"
             raise ValueError(f"middle must be from {least:.2g} to 1, not {self.middle}: {why}")

@@ -7,7 +7,7 @@ from torch import Tensor
 from fewshot_kit.data.episodes import Episode
 from fewshot_kit.learners.configs import NearestMeanConfig
 from fewshot_kit.learners.embedding import MOMENTUM, centred, class_means, squared_distances
-from fewshot_kit.learners.settings import Setting, middle, views
+from fewshot_kit.learners.settings import Setting, middle, support_views, views
 from fewshot_kit.learners.softmax import Softmax
 
 
@@ -37,9 +37,11 @@ class NearestMean(Softmax):
 
     def looks(self) -> tuple[Setting, ...]:
         """Return the settings of how a picture is looked at."""
-        often = views(self.config.views, self.source_of("views"))
-        takes_any_size = self.config.network.kind == "resnet12"
-        return (often, middle(self.config.middle, self.source_of("middle"))) if takes_any_size else (often,)
+        config, of = self.config, self.source_of
+        often = views(config.views, of("views"))
+        if config.network.kind != "resnet12":  # which alone takes pictures of any size
+            return (often,)
+        return often, middle(config.middle, of("middle")), support_views(config.support_views, of("support_views"))
 
     @property
     def views(self) -> int:
@@ -48,6 +50,10 @@ class NearestMean(Softmax):
     @property
     def middle(self) -> float:
         return self.config.middle
+
+    @property
+    def support_views(self) -> int:
+        return self.config.support_views
 
     def centred(self, features: Tensor) -> Tensor:
         """Return features (..., d) less the mean of the training classes, of length 1."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fewshot_kit.learners.checks import MOST_VIEWS, check_finite
+from fewshot_kit.learners.checks import MOST_VIEWS, MOST_WIDER, check_finite
 
 CHOSEN, DEFAULT = "set by hand", "the default"
 
@@ -44,6 +44,11 @@ def views(value: int, source: str) -> Setting:
 def middle(value: float, source: str) -> Setting:
     """Return the setting of the share of a picture, around its middle, that is looked at."""
     return Setting("middle", "middle looked at", value, 0.3, 1.0, source=source)
+
+
+def support_views(value: int, source: str) -> Setting:
+    """Return the setting of how often more a picture that is learned from is looked at, each time wider."""
+    return Setting("support_views", "further views to learn from", value, 0, MOST_WIDER, is_whole=True, source=source)
 
 
 def describe(settings: Sequence[Setting]) -> str:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CROPS = (1, 7 / 8, 4 / 5, 7 / 10)  # of width and height; all but the first are a first choice. MOST_VIEWS of checks.py is twice as many
+WIDER = 1.2  # how much more of a picture, in width and height, each further look at one that is learned from takes in
 
 
 def views_of(images: Tensor, n: int, middle: float = 1.0) -> Iterator[Tensor]:
@@ -20,6 +21,13 @@ def views_of(images: Tensor, n: int, middle: float = 1.0) -> Iterator[Tensor]:
     images = _middle(images, middle)
     for number in range(n):
         view = _cropped(images, CROPS[number // 2])
+        yield view.flip(-1) if number % 2 else view
+
+
+def wider_views_of(images: Tensor, n: int, middle: float) -> Iterator[Tensor]:
+    """Yield `n` views that show ever more around the `middle` of pictures (m, c, h, w), every other one mirrored, the first too."""
+    for number in range(1, n + 1):
+        view = _middle(images, min(1, middle * WIDER**number))
         yield view.flip(-1) if number % 2 else view
 
 

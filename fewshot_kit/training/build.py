@@ -84,7 +84,7 @@ def on_network_of(learner: TrainableLearner, name: str | None, size: int | None 
         other = make_learner(replace(learner.config, network=network), seed=0)
         other.load_state_dict(learner.released_state())
     elif name in ON_ANY_NETWORK:
-        looks = {field: getattr(learner.config, field) for field in ("views", "middle") if hasattr(learner.config, field)}
+        looks = {field: getattr(learner.config, field) for field in ("views", "middle", "support_views") if hasattr(learner.config, field)}
         other = make_learner(CONFIGS[name](network=network, **looks), seed=0)
         other.load_state_dict({key: value for key, value in learner.released_state().items() if key in other.state_dict()}, strict=False)
     else:

@@ -11,12 +11,14 @@ from sklearn.linear_model import LogisticRegression
 from synthetic import NETWORK, coloured_images, noisy_episodes, noisy_images, tiny_mtl, tiny_reptile
 
 from fewshot_kit.data.episodes import EpisodeSampler
-from fewshot_kit.learners.checks import MOST_VIEWS
-from fewshot_kit.learners.configs import LogisticConfig, NearestMeanConfig
-from fewshot_kit.learners.views import CROPS, views_of
+from fewshot_kit.learners.base import left_out_in_turn
+from fewshot_kit.learners.checks import MOST_VIEWS, MOST_WIDER
+from fewshot_kit.learners.configs import LinearHeadConfig, LogisticConfig, NearestMeanConfig
+from fewshot_kit.learners.views import CROPS, views_of, wider_views_of
 from fewshot_kit.networks.configs import ResNet12Config
 from fewshot_kit.training.build import make_learner, on_network_of
 
+TYPES = {"nearest_mean": NearestMeanConfig, "logistic": LogisticConfig, "linear_head": LinearHeadConfig}
 CONFIGS = {"nearest_mean": NearestMeanConfig(network=NETWORK), "logistic": LogisticConfig(network=NETWORK)}
 
 
@@ -99,6 +101,41 @@ def test_the_middle_of_a_picture_is_looked_at_as_it_is():
     with pytest.raises(ValueError, match="one size alone"):
         NearestMeanConfig(network=NETWORK, middle=0.6)
     assert "middle" not in {setting.name for setting in make_learner(NearestMeanConfig(network=NETWORK), seed=0).settings()}
+
+
+@pytest.mark.parametrize("name", ["nearest_mean", "logistic", "linear_head"])
+def test_a_picture_that_is_learned_from_is_looked_at_again_and_wider(name):
+    learner = make_learner(TYPES[name](network=ResNet12Config(widths=(8, 8, 8, 8), size=40), middle=0.5), seed=0).eval()
+    more, asked = learner.with_settings(support_views=2), torch.rand(7, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    narrow, wide, wider = asked[..., 10:30, 10:30], asked[..., 8:32, 8:32].flip(-1), asked[..., 5:34, 5:34]
+    assert [tuple(view.shape) for view in wider_views_of(asked, 4, 0.8)] == [(7, 3, 38, 38), *[(7, 3, 40, 40)] * 3], "no wider than it is"
+    whole = learner.with_settings(middle=1.0).snapshot()
+    torch.testing.assert_close(more.snapshot().embed_support(asked), torch.stack(list(map(whole.embed_all, (narrow, wide, wider)))).mean(0))
+    assert torch.equal(more.snapshot().embed_all(asked), learner.snapshot().embed_all(asked)), "a picture that is asked about, once"
+    assert torch.equal(learner.snapshot().embed_support(asked), learner.snapshot().embed_all(asked))
+    for wrong in (-1, MOST_WIDER + 1, 1.5):
+        with pytest.raises(ValueError, match="support_views"):
+            learner.with_settings(support_views=wrong)
+    with pytest.raises(ValueError, match="support_views"):
+        TYPES[name](network=NETWORK, support_views=1)
+
+
+@pytest.mark.parametrize("support_views", [0, 2])
+def test_evaluation_and_estimate_learn_and_ask_as_a_person_does(support_views):
+    config = NearestMeanConfig(network=ResNet12Config(widths=(8, 8, 8, 8), size=32), middle=0.6, support_views=support_views)
+    small = coloured_images()
+    large = replace(small, images=small.images.repeat_interleave(2, 2).repeat_interleave(2, 3), preprocessing=config.network.preprocessing)
+    learner, sampler = make_learner(config, seed=0).eval(), EpisodeSampler(large, 3, 2, 3)
+    drawn = [sampler.draw(torch.Generator().manual_seed(seed)) for seed in range(4)]
+    found = torch.cat([logits for logits, _ in learner.predict_drawn(sampler, drawn)])
+    for one, logits in zip(drawn, found, strict=True):
+        episode = sampler.gather(one)
+        torch.testing.assert_close(learner.adapt(episode.support)(episode.query.images), logits, atol=1e-4, rtol=1e-4)
+    others, (left_out, asked) = torch.ones(6, dtype=torch.bool), next(left_out_in_turn(episode.support.labels))
+    others[left_out] = False
+    rest = replace(episode.support, images=episode.support.images[others], labels=episode.support.labels[others])
+    expected = learner.adapt(rest)(episode.support.images[asked])
+    torch.testing.assert_close(learner.leave_one_out(episode.support)[asked], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_an_answer_depends_on_the_picture_alone_and_permuted_classes_permute_it(learner):

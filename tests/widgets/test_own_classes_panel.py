@@ -128,7 +128,7 @@ def test_photographs_bring_their_network_unless_one_was_chosen(panel):
             panel.receive(f"{i}.png", photograph(10 * number + i))
     panel.worker.wait(120)
     assert panel.task.checkpoint.name == PROPOSED[True] == panel.controls.checkpoint.value and not panel.notice.value
-    assert list(panel.controls.sliders) == ["scale", "views", "middle"]
+    assert list(panel.controls.sliders) == ["scale", "views", "middle", "support_views"]
     panel.controls.sliders["views"].value = 2
     panel.worker.wait(120)
     assert panel.learned.settings == {"views": 2}

@@ -25,10 +25,12 @@ def evaluate(
     n_episodes: int = 600,
     seed: int = 0,
     transductive: bool = False,
+    keep_episodes: bool = False,
     on_progress: Callable[[int, Interval], None] | None = None,
 ) -> Evaluation:
     """Adapt to `n_episodes` fresh episodes and measure the queries.
 
+    With `keep_episodes` the result has the accuracy of each one too, so that learners can be compared episode by episode.
     `on_progress(episodes done, accuracy so far)` is called after each chunk; raising in it ends the evaluation. Raises FloatingPointError
     where a loss is not finite: what diverged has no answers, and its argmax would still be right one time in n_way.
     """
@@ -53,6 +55,7 @@ def evaluate(
         n_episodes=n_episodes, n_way=sampler.n_way, n_shot=sampler.n_shot, n_query=sampler.n_query, seed=seed, transductive=transductive,
         dataset=sampler.dataset.name, split=sampler.dataset.split, within_group=sampler.within_group,
         settings={setting.name: setting.value for setting in learner.settings()}, seconds=time.perf_counter() - started,
+        episode_accuracies=tuple(round(accuracy, 6) for accuracy in accuracies.tolist()) if keep_episodes else (),
     )  # fmt: skip
 
 

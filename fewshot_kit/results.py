@@ -58,6 +58,8 @@ class Evaluation:
     within_group: bool = False  # each episode's classes were of one group: of Omniglot, of one alphabet
     learner: str | None = None  # where it was another than the checkpoint's, on its network
     size: int | None = None  # of the pictures, where it was another than the network's
+    n_parameters: int | None = None  # of the network and what the learner learned beside it, where that was counted
+    episode_accuracies: tuple[float, ...] = ()  # of each episode, in the order they were drawn, where they were asked for
 
     @property
     def accuracy(self) -> Interval:
@@ -85,6 +87,8 @@ class Evaluation:
         """Return what JSON can hold, a key a metric: None in place of NaN and infinity."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "metrics"}
         metrics = {name: dataclasses.asdict(value) for name, value in self.metrics.items()}
+        left_out = () if self.episode_accuracies else ("episode_accuracies",)
+        values = {name: value for name, value in values.items() if name not in left_out}
         return _finite_or_none({**metrics, **values, "settings": dict(self.settings)})
 
     def to_json(self) -> str:

@@ -122,12 +122,21 @@ def test_an_evaluation_needs_episodes_and_queries():
         evaluate(NearestPrototype(), EpisodeSampler(noisy_images(), 3, 1, 0))
 
 
+def test_the_accuracy_of_every_episode_is_kept_where_it_is_asked_for():
+    kept = evaluate(tiny_reptile(), SAMPLER, n_episodes=5, seed=7, keep_episodes=True)
+    assert Interval.of(torch.tensor(kept.episode_accuracies)).mean == pytest.approx(kept.accuracy.mean, abs=1e-6)
+    assert len(kept.episode_accuracies) == 5 == len(json.loads(kept.to_json())["episode_accuracies"])
+    fewer = evaluate(tiny_reptile(), SAMPLER, n_episodes=3, seed=7, keep_episodes=True)
+    assert fewer.episode_accuracies == kept.episode_accuracies[:3], "the same seed, the same episodes"
+    assert Evaluation.from_dict(json.loads(kept.to_json())).n_episodes == 5
+
+
 def test_json_has_the_fields_that_are_promised():
     result = dataclasses.replace(evaluate(tiny_reptile(), SAMPLER, n_episodes=3, seed=7), checkpoint="tiny")
     written = json.loads(result.to_json())
     promised = {"accuracy", "loss", "support_loss", "n_episodes", "n_way", "n_shot", "n_query", "seed", "transductive"}
     promised |= {"dataset", "split", "checkpoint", "seconds"}
-    assert written.keys() == promised | {"settings", "primary", "within_group", "learner", "size"}
+    assert written.keys() == promised | {"settings", "primary", "within_group", "learner", "size", "n_parameters"}
     assert written["accuracy"].keys() == written["loss"].keys() == {"mean", "half_width"}
     assert (written["dataset"], written["split"], written["checkpoint"], written["seed"]) == ("noisy", "test", "tiny", 7)
     assert (

@@ -12,6 +12,7 @@ from fewshot_kit.data.files import write_together
 from fewshot_kit.data.locks import locked
 
 PARQUET, CSV = "results.parquet", "results.csv"
+EPISODES = "episode_accuracies"  # a list as JSON: too long for a table that people read
 WAITED = 60.0  # seconds for another sweep that writes its table
 
 
@@ -21,7 +22,8 @@ def write_table(out: Path) -> pandas.DataFrame:
         table = read_cells(out)
         parquet = io.BytesIO()
         table.to_parquet(parquet, index=False)
-        write_together({out / PARQUET: parquet.getvalue(), out / CSV: table.to_csv(index=False).encode("utf-8")})
+        short = table.drop(columns=EPISODES, errors="ignore")
+        write_together({out / PARQUET: parquet.getvalue(), out / CSV: short.to_csv(index=False).encode("utf-8")})
     return table
 
 

@@ -21,6 +21,7 @@ from fewshot_kit.learners.configs import CONFIGS, LearnerConfig, NearestMeanConf
 from fewshot_kit.learners.settings import parse_settings
 from fewshot_kit.training.config import MeasureConfig, TrainConfig, usual_training
 from fewshot_kit.training.network_flag import take_network
+from fewshot_kit.training.presets import take_preset
 from fewshot_kit.training.progress import Bar, say
 from fewshot_kit.training.run_folder import usual_folder
 from fewshot_kit.training.schema import shortened
@@ -50,6 +51,8 @@ def train_command(defaults: LearnerConfig, training_defaults: TrainConfig) -> Ca
         resume: bool = False,
     ) -> int:
         """Meta-train, validating as it goes. Ctrl-C stops after the step in progress; --resume goes on to the very same weights.
+
+        `--preset paper`, of maml and reptile, starts from the settings of the paper in place of the kit's; flags change them further.
 
         Args:
             hyper_parameters: of the learner.
@@ -188,9 +191,10 @@ def run_command(arguments: list[str]) -> int:
     commands = {"evaluate": evaluate_command, "export": export_command, "list": list_command}
     commands |= {"learn": learn_command, "classify": classify_command, "adopt": adopt_command, "sweep": sweep_command}
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in CONFIGS:
-        training, words = usual_training(arguments[1]), arguments[:2]
-        learner, rest = take_network(arguments[2:], CONFIGS[arguments[1]](), training.source.dataset)
-        command = train_command(learner, training)
+        preset, rest = take_preset(arguments[2:], arguments[1])
+        learner, training = (preset.learner, preset.training) if preset else (CONFIGS[arguments[1]](), usual_training(arguments[1]))
+        learner, rest = take_network(rest, learner, training.source.dataset)
+        command, words = train_command(learner, training), arguments[:2]
     elif arguments[:1] == ["pretrain"]:
         training, words = usual_training("nearest_mean", pretrain=True), arguments[:1]
         learner, rest = take_network(arguments[1:], NearestMeanConfig(), training.source.dataset)

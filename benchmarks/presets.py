@@ -90,9 +90,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/presets"))
     arguments = parser.parse_args()
     use_one_thread()
-    print(
-        f"Omniglot evaluation alphabets, 5-way 1-shot, {arguments.episodes} episodes, {arguments.tasks} training tasks, seed {arguments.seed}"
-    )
+    print(f"Omniglot test, 5-way 1-shot, {arguments.episodes} episodes, {arguments.tasks} training tasks, seed {arguments.seed}")
     print("| learner | settings | inductive | transductive | rate | minutes |\n|---|---|---|---|---|---|", flush=True)
     for name in arguments.learners:
         for number, rung in enumerate(ladder(name)):

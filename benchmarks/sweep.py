@@ -117,9 +117,8 @@ def many(folder: Path, n_cells: int, workers: int) -> None:
     seconds, table = swept(written(folder, EVALUATE, SHORT, "seed", range(n_cells)), folder / "out", workers)
     assert list(table["status"]) == ["done"] * n_cells
     of_cells = table["cell_seconds"]
-    print(
-        f"{n_cells} cells, {workers} workers: all done in {seconds:.0f} s; a cell {of_cells.median():.1f} s, the slowest {of_cells.max():.1f} s"
-    )
+    told = f"a cell {of_cells.median():.1f} s, the slowest {of_cells.max():.1f} s"
+    print(f"{n_cells} cells, {workers} workers: all done in {seconds:.0f} s; {told}")
 
 
 def main() -> None:

@@ -41,6 +41,15 @@ def augment_ink(images: Tensor, generator: torch.Generator, strength: float = 1.
     return F.grid_sample(thickened, grid, align_corners=False)
 
 
+def other_hand(images: Tensor, number: int, strength: float) -> Tensor:
+    """Return pictures of (n, 1, height, width) as another hand might have drawn them, the same hand for all: that of this number."""
+    generator = torch.Generator().manual_seed(number)
+    thickness = strength * torch.rand(1, generator=generator).mul_(1.5).sub_(0.5).clamp_(min=0).item()
+    thickened = images + thickness * (F.max_pool2d(images, 3, stride=1, padding=1) - images)
+    maps = _affine_maps(1, generator, strength).to(images.device).expand(len(images), 2, 3)
+    return F.grid_sample(thickened, F.affine_grid(maps, list(images.shape), align_corners=False), align_corners=False)
+
+
 def _affine_maps(n: int, generator: torch.Generator, strength: float) -> Tensor:
     """Draw n maps (n, 2, 3) from picture coordinates (-1 .. 1) to where the picture is read."""
 

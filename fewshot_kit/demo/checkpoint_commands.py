@@ -17,6 +17,7 @@ def export_command(
     settings: tuple[str, ...] = (),
     out: Path = PRETRAINED,
     half: bool = False,
+    average: bool = False,
     replace: bool = False,
     onnx: Path | None = None,
 ) -> None:
@@ -28,6 +29,7 @@ def export_command(
         settings: found best on validation, as 5way-1shot:inner_lr=0.01,inner_steps=10 and so on; the run's if left out.
         out: the folder of checkpoints.
         half: write kernels and matrices in 16 bits: half the room; measure it afterwards, whether it is as accurate.
+        average: take the mean of the best and the last weights; choose by validation whether it is better.
         replace: write over the checkpoint of this name. What is no checkpoint is never written over.
         onnx: write the classifier of saved classes to this file, my_classes.onnx, which other programs run without this kit.
     """
@@ -44,7 +46,7 @@ def export_command(
         return
     from fewshot_kit.training.export import export_run
 
-    print(f"wrote {export_run(run, name, out, rows, replace, half)}")
+    print(f"wrote {export_run(run, name, out, rows, replace, half, average)}")
 
 
 def adopt_command(model: str, name: str, centre_on: str | None = None, out: Path = PRETRAINED, replace: bool = False) -> None:

@@ -16,7 +16,6 @@ from fewshot_kit.data.files import write_together
 from fewshot_kit.demo.own_task import OwnLearning
 from fewshot_kit.demo.saved_task import load_predictor
 from fewshot_kit.learners.embedding import EmbeddingLearner, EmbeddingPredictor
-from fewshot_kit.learners.views import views_of
 
 TOLERANCE = 1e-3  # of probabilities, by onnxruntime and by torch
 MOST_BYTES = 2_000_000_000  # of one file, by its format
@@ -32,7 +31,7 @@ class Answering(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         learner = self.learner
-        features = sum(map(learner.embed, views_of(images, learner.views, learner.middle))) / learner.views
+        features = sum(map(learner.embed, learner.views_of(images))) / learner.views
         logits = learner.scores(features.unsqueeze(0), self.centres.unsqueeze(0)).squeeze(0)
         return logits, logits.softmax(1)
 

@@ -5,6 +5,7 @@ from typing import get_args, get_type_hints
 
 MOST = 10_000_000  # of any whole number that has no bound of its own
 MOST_TOGETHER = 10_000  # inner steps, and tasks of a meta-batch: what is held at a time
+MOST_HANDS = 32  # of a drawing: as it is, and as so many others, less one, might have drawn it
 MOST_WIDER = 4  # further looks at a picture that is learned from
 MOST_VIEWS = 8  # of a picture: fewshot_kit.learners.views has no more
 LARGEST = 1e30  # of any other number: 32 bits hold little more

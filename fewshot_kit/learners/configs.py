@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from fewshot_kit.learners.base_config import LearnerConfig
-from fewshot_kit.learners.checks import MOST_TOGETHER, MOST_VIEWS, check_at_least, check_at_most, check_inner_loop
+from fewshot_kit.learners.checks import MOST_HANDS, MOST_TOGETHER, MOST_VIEWS, check_at_least, check_at_most, check_inner_loop
 from fewshot_kit.learners.detector_configs import RepMetDetectorConfig, SoftmaxDetectorConfig
 from fewshot_kit.learners.feature_configs import LinearHeadConfig, LogisticConfig, NearestMeanConfig
 from fewshot_kit.networks.configs import NetworkConfig, ResNet12Config
@@ -163,11 +163,12 @@ class ProtoNetConfig(LearnerConfig):
     meta_batch_size: int = 1  # tasks an outer step
     take_turns: bool = False  # every image of a task is support once and query otherwise: (shot + query) / shot tasks for one embedding
     within_group: bool = False  # all classes of a task from one group: of Omniglot, from one alphabet, turned and mirrored one way
+    views: int = 1  # of a drawing before a person, whose features are averaged: as it is, and as other hands might have drawn it
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(self, train_way=2, train_shot=1, train_query=1, meta_batch_size=1)
-        check_at_most(self, meta_batch_size=MOST_TOGETHER)
+        check_at_least(self, train_way=2, train_shot=1, train_query=1, meta_batch_size=1, views=1)
+        check_at_most(self, meta_batch_size=MOST_TOGETHER, views=MOST_HANDS if self.network.channels == 1 else 1)
         if self.take_turns and self.train_query % self.train_shot:
             raise ValueError(
                 f"to take turns, train_query must be a multiple of train_shot ({self.train_query} is not a multiple of {self.train_shot})"
@@ -223,10 +224,12 @@ class SoftmaxConfig(LearnerConfig):
 
     train_way: int = 60
     train_images: int = 6  # of each class
+    views: int = 1  # of a drawing before a person, as of ProtoNet
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(self, train_way=2, train_images=1)
+        check_at_least(self, train_way=2, train_images=1, views=1)
+        check_at_most(self, views=MOST_HANDS if self.network.channels == 1 else 1)
 
 
 CLASSIFIERS: dict[str, type[LearnerConfig]] = {

@@ -150,8 +150,12 @@ class EmbeddingLearner(TrainableLearner):
         """Say how often more a picture that is learned from is looked at (`wider_views_of`): it is one of few, and counts for much."""
         return 0
 
+    def views_of(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the `views` of float images."""
+        return views_of(images, self.views, self.middle)
+
     def looked_at(self, images: Tensor) -> Tensor:
-        return next(views_of(images, 1, self.middle))
+        return next(self.views_of(images))
 
     def embed_all(self, images: Tensor) -> Tensor:
         """Return f(images) of images in any number, uint8 or float, on any device; of a `snapshot`, since threads share the work."""
@@ -179,8 +183,7 @@ class EmbeddingLearner(TrainableLearner):
         return lambda images: store.embed(embed_all, images).to(self.device)
 
     def _embed_views(self, images: Tensor) -> Tensor:
-        views = views_of(to_float(images).to(self.device), self.views, self.middle)
-        return sum(map(self.embed, views)) / self.views
+        return sum(map(self.embed, self.views_of(to_float(images).to(self.device)))) / self.views
 
     def _embed_support_views(self, images: Tensor) -> Tensor:
         wider = wider_views_of(to_float(images).to(self.device), self.support_views, self.middle)

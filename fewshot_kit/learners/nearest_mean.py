@@ -1,5 +1,7 @@
 """The nearest class mean among centred features of length 1 (SimpleShot, Wang, Chao, Weinberger and van der Maaten 2019)."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,6 +11,7 @@ from fewshot_kit.learners.configs import NearestMeanConfig
 from fewshot_kit.learners.embedding import MOMENTUM, centred, class_means, squared_distances
 from fewshot_kit.learners.settings import Setting, middle, support_views, views
 from fewshot_kit.learners.softmax import Softmax
+from fewshot_kit.learners.views import views_of
 
 
 class NearestMean(Softmax):
@@ -50,6 +53,9 @@ class NearestMean(Softmax):
     @property
     def middle(self) -> float:
         return self.config.middle
+
+    def views_of(self, images: Tensor) -> Iterator[Tensor]:
+        return views_of(images, self.views, self.middle)
 
     @property
     def support_views(self) -> int:

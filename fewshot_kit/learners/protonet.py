@@ -1,5 +1,7 @@
 """Prototypical Networks: a class is the mean of its embedded support images (Snell, Swersky and Zemel 2017)."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,18 +10,31 @@ from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.configs import ProtoNetConfig
 from fewshot_kit.learners.embedding import EmbeddingLearner, class_means, squared_distances
+from fewshot_kit.learners.settings import Setting, hands
+from fewshot_kit.learners.views import ink_views_of
 
 
 class ProtoNet(EmbeddingLearner):
     """Prototypical Networks (Snell et al. 2017). Nothing is fine-tuned: the prototypes are all there is to learn of new classes.
 
-    Beyond the paper: `take_turns` and `within_group`, off unless asked for.
+    Beyond the paper: `take_turns`, `within_group` and `views`, off unless asked for.
     """
 
     config: ProtoNetConfig
 
     def describe(self) -> str:
         return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
+
+    def settings(self) -> tuple[Setting, ...]:
+        """Return how often a drawing is looked at; of photographs, there is nothing to set."""
+        return (hands(self.config.views, self.source_of("views")),) if self.preprocessing.channels == 1 else ()
+
+    @property
+    def views(self) -> int:
+        return self.config.views
+
+    def views_of(self, images: Tensor) -> Iterator[Tensor]:
+        return ink_views_of(images, self.views)
 
     def centres(self, features: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """Return the prototypes (eq. 1), (tasks, n_way, 1, d)."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fewshot_kit.learners.checks import MOST_VIEWS, MOST_WIDER, check_finite
+from fewshot_kit.learners.checks import MOST_HANDS, MOST_VIEWS, MOST_WIDER, check_finite
 
 CHOSEN, DEFAULT = "set by hand", "the default"
 
@@ -39,6 +39,11 @@ def epochs(value: int, source: str, most: int = 50) -> Setting:
 def views(value: int, source: str) -> Setting:
     """Return the setting of how often a picture is looked at: 2, its mirror image too; more, cropped around its middle."""
     return Setting("views", "views a picture", value, 1, MOST_VIEWS, is_whole=True, source=source)
+
+
+def hands(value: int, source: str) -> Setting:
+    """Return the setting of how often a drawing is looked at: as it is, then as other hands might have drawn it."""
+    return Setting("views", "views a drawing", value, 1, MOST_HANDS, is_whole=True, source=source)
 
 
 def middle(value: float, source: str) -> Setting:

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_kit.data.augment import other_hand
+
 CROPS = (1, 7 / 8, 4 / 5, 7 / 10)  # of width and height; all but the first are a first choice. MOST_VIEWS of checks.py is twice as many
+INK_STRENGTH = 0.7  # of the changes of training; chosen on the validation alphabets of Omniglot
 WIDER = 1.2  # how much more of a picture, in width and height, each further look at one that is learned from takes in
 
 
@@ -29,6 +32,13 @@ def wider_views_of(images: Tensor, n: int, middle: float) -> Iterator[Tensor]:
     for number in range(1, n + 1):
         view = _middle(images, min(1, middle * WIDER**number))
         yield view.flip(-1) if number % 2 else view
+
+
+def ink_views_of(images: Tensor, n: int) -> Iterator[Tensor]:
+    """Yield `n` views of drawings (m, 1, h, w): as they are, then as other hands might have drawn them."""
+    yield images
+    for number in range(1, n):
+        yield other_hand(images, number, INK_STRENGTH)
 
 
 def _middle(images: Tensor, share: float) -> Tensor:

@@ -190,9 +190,10 @@ def _how_long(training: dict) -> str:
     why = f"the best of the validation episodes ({training['val_way']}-way {training['val_shot']}-shot)"
     if training["source"].get("split") == "trainval":
         why = "trained on the validation classes too, so that it had none to choose by: everything was chosen in a training without them"
+    averaged = f", averaged with those of step {training['averaged_with_step']}" if training.get("averaged_with_step") else ""
     return escaped(
         f"Seed {training['seed']}, {training['minutes']} minutes on {_where(training)}, "
-        f"torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, {why}."
+        f"torch {training['trained_with']['torch']}; the weights of step {training['best_step']}, {why}{averaged}."
     )
 
 

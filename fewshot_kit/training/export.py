@@ -17,19 +17,26 @@ from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.run_folder import BEST, LOG, read_begun
 from fewshot_kit.training.runs import read_log
 from fewshot_kit.training.staging import lock_of
-from fewshot_kit.training.weights import load_best
+from fewshot_kit.training.weights import average_with_last, load_best
 
 RECORD_SECONDS = 30.0  # how long a measurement waits for others that are being recorded
 
 
 def export_run(
-    run: Path, name: str, out: Path = PRETRAINED, settings: Sequence[dict] = (), replace: bool = False, half: bool = False
+    run: Path,
+    name: str,
+    out: Path = PRETRAINED,
+    settings: Sequence[dict] = (),
+    replace: bool = False,
+    half: bool = False,
+    average: bool = False,
 ) -> Path:
     """Turn the best weights of a run into a checkpoint folder with a card, and return it.
 
     `settings` are those found best on validation classes, {"n_way", "n_shot", "values"} each. Raises ValueError for a run without a
     validation, and for settings that the learner does not have; FileExistsError for what must not be replaced: all but a checkpoint, and
-    that too without `replace`. With `half`, the weights take half the room, rounded to 11 binary digits.
+    that too without `replace`. With `half`, the weights take half the room, rounded to 11 binary digits; with `average`, they are the
+    mean of the best and the last.
     """
     folder = out / check_name(name)
     check_replaceable(folder, replace)
@@ -47,6 +54,8 @@ def export_run(
         "trained_with": saved.get("versions", {"torch": torch.__version__}),
         "start": saved.get("start"),
     }
+    if average:
+        training["averaged_with_step"] = average_with_last(run, learner)
     for row in settings:
         learner.with_settings(**row["values"])  # which checks them
     log = "".join(json.dumps(row) + "\n" for row in rows)

@@ -109,6 +109,12 @@ def damaged(folder, how):
         (folder / "evil.py").write_text("raise SystemExit('ran')")
     elif how == "huge":
         config["hidden_size"] = 100_000
+    elif how == "deep":
+        config["num_hidden_layers"] = 1_000_000
+    elif how == "huge pictures":
+        of = json.loads((folder / "preprocessor_config.json").read_text())
+        of["crop_size"] = {"height": 100_000, "width": 100_000}
+        (folder / "preprocessor_config.json").write_text(json.dumps(of))
     elif how == "no processor":
         (folder / "preprocessor_config.json").unlink()
     elif how == "cut":
@@ -137,6 +143,8 @@ def damaged(folder, how):
         ("pickled", "never read"),
         ("code", "cannot be read as a vision model"),
         ("huge", "describes|cannot be read"),
+        ("deep", "describes 1,000,000 layers"),
+        ("huge pictures", "size must be a whole number of pixels from 1 to"),
         ("no processor", "cannot be read as a vision model"),
         ("cut", "cannot be read"),
         ("a weight gone", "lacks weights"),

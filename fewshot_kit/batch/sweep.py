@@ -25,6 +25,7 @@ class Progress:
     failed: int
     skipped: int  # done before
     total: int
+    lost: str = ""  # why the first cell failed that could not even write down its error
 
 
 def run_sweep(
@@ -43,25 +44,29 @@ def run_sweep(
     """
     cells = cells_of(sweep)
     rest = [cell for cell in cells if not is_done(cell, out)]
-    skipped, done, failed, told = len(cells) - len(rest), 0, 0, time.monotonic()
+    skipped, done, failed, told, lost = len(cells) - len(rest), 0, 0, time.monotonic(), ""
     on_progress(Progress(done, failed, skipped, len(cells)))
     out.mkdir(parents=True, exist_ok=True)
     if rest:
         with _client(min(workers or os.cpu_count() or 1, len(rest)), scheduler) as client:
-            for is_good in _outcomes(client, rest, out.resolve(), retries):
-                done, failed = done + is_good, failed + (not is_good)
+            for is_good, why in _outcomes(client, rest, out.resolve(), retries):
+                done, failed, lost = done + is_good, failed + (not is_good), lost or why
                 on_progress(Progress(done, failed, skipped, len(cells)))
                 if time.monotonic() - told > TABLE_EVERY:
                     write_table(out)
                     told = time.monotonic()
     write_table(out)
-    return Progress(done, failed, skipped, len(cells))
+    return Progress(done, failed, skipped, len(cells), lost)
 
 
-def _outcomes(client: Client, cells: list[Cell], out: Path, retries: int) -> Iterator[bool]:
+def _outcomes(client: Client, cells: list[Cell], out: Path, retries: int) -> Iterator[tuple[bool, str]]:
+    """Yield of each cell whether it is done; and why not, where the worker could not write that beside the cell."""
     futures = client.map(run_cell, cells, out=out, retries=retries, pure=False, batch_size=1_000)
     for future in as_completed(futures):
-        yield future.status == "finished" and future.result()
+        if future.status == "finished":
+            yield future.result(), ""
+        else:
+            yield False, str(future.exception()) if future.status == "error" else f"its worker is gone ({future.status})"
         future.release()
 
 

@@ -64,7 +64,7 @@ def _converted(learning: OwnLearning) -> bytes:
         import onnxruntime  # noqa: F401, as above
         import onnxscript  # noqa: F401, which torch uses
     except ImportError as error:
-        raise ValueError(f"ONNX needs the package {error.name}: pip install 'fewshot_kit[onnx]'") from error
+        raise ValueError(f"ONNX needs the package {error.name}: pip install -e '.[onnx]' in the folder of the kit") from error
     answering = Answering(learning.learner, learning.predictor.centres).eval()
     names = {"input_names": ["images"], "output_names": ["logits", "probabilities"]}
     with _quiet(), torch.no_grad():

@@ -195,6 +195,26 @@ def test_a_scheduler_and_workers_in_processes_of_their_own_give_the_same_table(t
     pandas.testing.assert_frame_equal(pandas.read_parquet(out / PARQUET)[columns], pandas.read_parquet(here / PARQUET)[columns])
 
 
+def test_what_a_worker_could_not_write_down_is_told(tmp_path):
+    file, out = written(tmp_path, 2, 0), tmp_path / "out"
+    out.mkdir()
+    (out / "cells").touch()  # where a folder is wanted
+    done = subprocess.run(command(file, out, "--workers", "1"), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1 and "2 failed" in done.stdout and "Traceback" not in done.stderr
+    assert re.search(r"a cell could not be run: .*cells", done.stderr), done.stderr
+
+
+def test_a_package_that_is_missing_is_told(tmp_path, monkeypatch, capsys):
+    from fewshot_kit.__main__ import main
+
+    for name in [name for name in sys.modules if name.startswith("fewshot_kit.batch.")]:
+        if name != "fewshot_kit.batch.commands":
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "papermill", None)
+    assert main(["sweep", str(written(tmp_path, 2, 0))]) == 1
+    assert "a sweep needs more packages" in capsys.readouterr().err
+
+
 def test_wrong_words_are_told(tmp_path):
     from fewshot_kit.__main__ import main
 

@@ -1,7 +1,10 @@
 """The panel for one's own classes: what a person does, in any order, and what stands there afterwards."""
 
+import errno
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +121,17 @@ def test_an_archive_of_classes_takes_their_place_and_one_of_pictures_goes_to_the
     panel.worker.wait(60)
     assert panel.classes.names == ("key", "mug") and "broken.png" in panel.pad.upload.error
     assert "It has learned 2 classes: key, mug" in panel.status.value
+
+
+def test_without_room_to_unpack_an_archive_that_is_told(panel, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    panel.receive("some.zip", archive("1.png"))
+    panel.many.receive("many.zip", archive("1.png"))
+    for upload, name in ((panel.pad.upload, "some.zip"), (panel.many.upload, "many.zip")):
+        assert f"no place to unpack {name} (No space left on device); make room" in upload.error
 
 
 def test_photographs_bring_their_network_unless_one_was_chosen(panel):

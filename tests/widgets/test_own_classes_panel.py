@@ -165,6 +165,15 @@ def test_a_network_that_cannot_be_had_is_told_and_what_there_was_goes_on(panel, 
     panel.worker.wait(60)
     assert "cannot be downloaded" in panel.status.value and "resnet12-mini_imagenet" in panel.status.value
     assert panel.controls.checkpoint.value == before == panel.task.checkpoint.name and panel.learned is not None
+    assert "cannot be downloaded" in panel.controls.status.value, "beside what was chosen, too"
+    press(panel.cards.children[2].remove)
+    for number in (0, 1):
+        for _ in panel.classes.classes[number].pictures:
+            panel.change(lambda classes, number=number: classes.without_picture(number, 0))
+        press(panel.cards.children[number].choose)
+        panel.receive("0.png", photograph(number))
+    panel.worker.wait(120)
+    assert panel.task.checkpoint.name == PROPOSED[True], "nothing was chosen by hand: what suits photographs is taken"
 
 
 def test_what_is_saved_is_opened_again(panel, tmp_path):

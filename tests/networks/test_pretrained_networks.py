@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import KINDS, MEAN, SIZE, STD, make, save, saved
 
+from fewshot_kit.learners.configs import NearestMeanConfig
 from fewshot_kit.networks import pretrained
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.configs import PretrainedConfig, network_config
 from fewshot_kit.networks.pretrained import PretrainedError, describe_model, find_model
+from fewshot_kit.training.build import make_learner
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -73,6 +75,12 @@ def test_it_is_frozen_shared_and_kept_by_reference():
     assert not other(pictures().float() / 255).requires_grad
     assert network_config(json.loads(json.dumps(asdict(network.config)))) == network.config
     assert set(network.layers()) == {"embedder", "encoder", "pooler"}
+
+
+def test_its_parameters_are_counted_though_they_are_not_the_learners():
+    learner = make_learner(NearestMeanConfig(network=describe_model(str(saved("dinov2")))), seed=0)
+    assert learner.n_parameters() == sum(parameter.numel() for parameter in make("dinov2").parameters()) > 0
+    assert not list(learner.parameters())
 
 
 def test_weights_that_were_changed_are_refused(tmp_path):

@@ -12,6 +12,7 @@ from dask.distributed import Client, LocalCluster, as_completed
 from fewshot_kit.batch.cells import Cell, cells_of, is_done, run_cell
 from fewshot_kit.batch.sweep_file import Sweep
 from fewshot_kit.batch.table import write_table
+from fewshot_kit.data.files import writing
 
 DEATHS = 20  # of workers that a cell may see before it is given up: a killed worker is no fault of the cell
 TABLE_EVERY = 10.0  # seconds between two tables while cells are run
@@ -46,7 +47,8 @@ def run_sweep(
     rest = [cell for cell in cells if not is_done(cell, out)]
     skipped, done, failed, told, lost = len(cells) - len(rest), 0, 0, time.monotonic(), ""
     on_progress(Progress(done, failed, skipped, len(cells)))
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     if rest:
         with _client(min(workers or os.cpu_count() or 1, len(rest)), scheduler) as client:
             for is_good, why in _outcomes(client, rest, out.resolve(), retries):

@@ -1,5 +1,6 @@
 """Running a sweep: every cell once, whatever fails or is killed, by this machine's cores or another's scheduler."""
 
+import errno
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import pytest
 
 from fewshot_kit.batch import cells as cells_module
 from fewshot_kit.batch.cells import ERROR, EXECUTED, FAILED, RESULT, cells_of, is_done, run_cell
+from fewshot_kit.batch.sweep import run_sweep
 from fewshot_kit.batch.sweep_file import Sweep, read_sweep
 from fewshot_kit.batch.table import CSV, PARQUET, read_cells, write_table
 from fewshot_kit.training.checkpoint_folder import PRETRAINED
@@ -202,6 +204,15 @@ def test_what_a_worker_could_not_write_down_is_told(tmp_path):
     done = subprocess.run(command(file, out, "--workers", "1"), capture_output=True, text=True, timeout=240)
     assert done.returncode == 1 and "2 failed" in done.stdout and "Traceback" not in done.stderr
     assert re.search(r"a cell could not be run: .*cells", done.stderr), done.stderr
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+    def refused(path, **how):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(OSError, match="out could not be written: it is not allowed"):
+        run_sweep(sweep_of(tmp_path, {}), tmp_path / "out")
 
 
 def test_a_package_that_is_missing_is_told(tmp_path, monkeypatch, capsys):

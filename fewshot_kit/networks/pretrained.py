@@ -63,7 +63,8 @@ class Pretrained(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         model, has_pooler = self.load()
-        parts = normalised(images, self.preprocessing.mean, self.preprocessing.std).split(TOGETHER)
+        images = normalised(images, self.preprocessing.mean, self.preprocessing.std)
+        parts = [images] if torch.compiler.is_exporting() else images.split(TOGETHER)  # how many there are is open in what is exported
         return torch.cat([pooled(model, part, has_pooler) for part in parts])
 
     def layers(self) -> dict[str, nn.Module]:

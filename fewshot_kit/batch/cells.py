@@ -15,7 +15,7 @@ import fewshot_kit
 from fewshot_kit.batch.sweep_file import Sweep, Value
 from fewshot_kit.data.files import write_text
 from fewshot_kit.data.locks import locked
-from fewshot_kit.training.checkpoint_folder import CONFIG, CheckpointError, find_checkpoint
+from fewshot_kit.training.checkpoint_folder import CONFIG, CheckpointError, find_checkpoint, read_config
 
 CELLS = "cells"  # the folder they are in
 EXECUTED, RUNNING, FAILED, RESULT, ERROR = "executed.ipynb", "running.ipynb", "failed.ipynb", "result.json", "error.json"
@@ -41,7 +41,7 @@ def cells_of(sweep: Sweep) -> list[Cell]:
     source, found = source_sha256(sweep.notebook), {}
     for parameters in sweep.cells:
         made_of = {"parameters": parameters, "notebook": source, "version": fewshot_kit.__version__}
-        made_of["checkpoint"] = _checkpoint_sha256(parameters.get("checkpoint"))
+        made_of["checkpoint"] = _checkpoint_content(parameters.get("checkpoint"), sweep.notebook.parent)
         key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:20]
         found.setdefault(key, Cell(sweep.notebook, parameters, key))
     return list(found.values())
@@ -54,10 +54,14 @@ def source_sha256(notebook: Path) -> str:
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-def _checkpoint_sha256(name: Value) -> str | None:
+def _checkpoint_content(name: Value, begun_in: Path) -> dict[str, Any] | None:
+    """Return what a checkpoint answers by: its weights, and the settings with which it adapts. A folder is looked for where a cell runs."""
     try:
-        config = find_checkpoint(str(name)) / CONFIG if name else None
-        return None if config is None else json.loads(config.read_text(encoding="utf-8")).get("sha256")
+        if not name:
+            return None
+        folder = begun_in / str(name)
+        config = read_config(folder if (folder / CONFIG).is_file() else find_checkpoint(str(name)))
+        return {key: config.get(key) for key in ("sha256", "learner", "hyper_parameters", "settings")}
     except (CheckpointError, OSError, ValueError):  # the notebook says what is wrong with it
         return None
 

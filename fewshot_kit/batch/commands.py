@@ -31,9 +31,12 @@ def sweep_command(
     say("reading the sweep …")
     from tqdm import tqdm
 
-    from fewshot_kit.batch.sweep import Progress, run_sweep
-    from fewshot_kit.batch.sweep_file import read_sweep
-    from fewshot_kit.batch.table import CSV, PARQUET
+    try:
+        from fewshot_kit.batch.sweep import Progress, run_sweep
+        from fewshot_kit.batch.sweep_file import read_sweep
+        from fewshot_kit.batch.table import CSV, PARQUET
+    except ImportError as error:
+        raise ValueError(f"a sweep needs more packages ({error}): pip install -e '.[batch]' in the folder of the kit") from error
 
     sweep, folder = read_sweep(file), out or Path("runs", "sweeps", file.stem)
     with tqdm(total=len(sweep.cells), unit="cell", disable=None) as bar:
@@ -46,4 +49,6 @@ def sweep_command(
 
         end = run_sweep(sweep, folder, workers=workers, scheduler=scheduler, retries=retries, on_progress=show)
     print(f"{end.done} done, {end.skipped} done before, {end.failed} failed, of {end.total}; {folder / CSV} and {PARQUET}")
+    if end.failed:
+        say(f"a cell could not be run: {end.lost}" if end.lost else f"why stands in {folder / CSV}, under error")
     return 1 if end.failed else 0

@@ -12,6 +12,7 @@ from dask.distributed import Client, LocalCluster, as_completed
 from fewshot_kit.batch.cells import Cell, cells_of, is_done, run_cell
 from fewshot_kit.batch.sweep_file import Sweep
 from fewshot_kit.batch.table import write_table
+from fewshot_kit.data.files import writing
 
 DEATHS = 20  # of workers that a cell may see before it is given up: a killed worker is no fault of the cell
 TABLE_EVERY = 10.0  # seconds between two tables while cells are run
@@ -25,6 +26,7 @@ class Progress:
     failed: int
     skipped: int  # done before
     total: int
+    lost: str = ""  # why the first cell failed that could not even write down its error
 
 
 def run_sweep(
@@ -43,25 +45,30 @@ def run_sweep(
     """
     cells = cells_of(sweep)
     rest = [cell for cell in cells if not is_done(cell, out)]
-    skipped, done, failed, told = len(cells) - len(rest), 0, 0, time.monotonic()
+    skipped, done, failed, told, lost = len(cells) - len(rest), 0, 0, time.monotonic(), ""
     on_progress(Progress(done, failed, skipped, len(cells)))
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     if rest:
         with _client(min(workers or os.cpu_count() or 1, len(rest)), scheduler) as client:
-            for is_good in _outcomes(client, rest, out.resolve(), retries):
-                done, failed = done + is_good, failed + (not is_good)
+            for is_good, why in _outcomes(client, rest, out.resolve(), retries):
+                done, failed, lost = done + is_good, failed + (not is_good), lost or why
                 on_progress(Progress(done, failed, skipped, len(cells)))
                 if time.monotonic() - told > TABLE_EVERY:
                     write_table(out)
                     told = time.monotonic()
     write_table(out)
-    return Progress(done, failed, skipped, len(cells))
+    return Progress(done, failed, skipped, len(cells), lost)
 
 
-def _outcomes(client: Client, cells: list[Cell], out: Path, retries: int) -> Iterator[bool]:
+def _outcomes(client: Client, cells: list[Cell], out: Path, retries: int) -> Iterator[tuple[bool, str]]:
+    """Yield of each cell whether it is done; and why not, where the worker could not write that beside the cell."""
     futures = client.map(run_cell, cells, out=out, retries=retries, pure=False, batch_size=1_000)
     for future in as_completed(futures):
-        yield future.status == "finished" and future.result()
+        if future.status == "finished":
+            yield future.result(), ""
+        else:
+            yield False, str(future.exception()) if future.status == "error" else f"its worker is gone ({future.status})"
         future.release()
 
 

@@ -1,7 +1,9 @@
 """What a sweep is: a notebook and the parameters of every cell, read from a YAML or TOML file and checked before anything starts."""
 
+import ast
 import itertools
 import math
+import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ Value = str | int | float | bool | None
 KEYS = {"notebook", "parameters", "grid", "list"}
 MOST_BYTES = 1_000_000
 MOST_CELLS = 100_000
+LARGEST = 2**63 - 1  # of whole numbers: what a table holds
 EXAMPLE = "notebook: ../notebooks/evaluate.ipynb, and grid: {seed: [0, 1, 2]}"
 _KINDS = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
 
@@ -73,16 +76,14 @@ def notebook_parameters(notebook: Path) -> dict[str, tuple[str, Value]]:
         raise SweepError(f"{notebook} cannot be read as a notebook ({' '.join(str(error).split())[:200]})") from error
     if not found:
         raise SweepError(f"{notebook} has no cell tagged parameters, so that a sweep can give it none; tag one")
-    return {name: (one["inferred_type_name"], _literal(one["default"])) for name, one in found.items()}
+    return {name: (one["inferred_type_name"], _literal(notebook, name, one["default"])) for name, one in found.items()}
 
 
-def _literal(text: str) -> Value:
-    import ast
-
+def _literal(notebook: Path, name: str, text: str) -> Value:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    except (ValueError, SyntaxError) as error:
+        raise SweepError(f"{notebook} computes its parameter {name} ({text[:60]}); write its value instead, as a sweep takes it") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,9 +129,9 @@ def _checked(path: Path, notebook: Path, name: str, value: Any, known: Mapping[s
         isinstance(value, fits)
         and (bool in fits or not isinstance(value, bool))
         and not (isinstance(value, float) and not math.isfinite(value))
+        and not (isinstance(value, int) and abs(value) > LARGEST)
     )
     if not is_fit and not (value is None and known[name][0].endswith("None")):
-        raise SweepError(
-            f"{path} gives {name} = {str(value)[:60]!r}, but {notebook.name} wants {kind or 'a number, a text, true or false'}"
-        )
+        told = repr(value[:60]) if isinstance(value, str) else reprlib.repr(value)[:60]  # aliases of YAML make huge lists of a few letters
+        raise SweepError(f"{path} gives {name} = {told}, but {notebook.name} wants {kind or 'a number, a text, true or false'}")
     return float(value) if kind == "float" and value is not None else value

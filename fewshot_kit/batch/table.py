@@ -19,7 +19,7 @@ WAITED = 60.0  # seconds for another sweep that writes its table
 def write_table(out: Path) -> pandas.DataFrame:
     """Write results.parquet and results.csv of all cells below `out` that are done or have failed, both whole, and return the table."""
     with locked(out / ".table.lock", out, WAITED):
-        table = read_cells(out)
+        table = read_cells(out).apply(_of_one_type)
         parquet = io.BytesIO()
         table.to_parquet(parquet, index=False)
         short = table.drop(columns=EPISODES, errors="ignore")
@@ -32,16 +32,33 @@ def read_cells(out: Path) -> pandas.DataFrame:
     rows = []
     for folder in sorted((out / CELLS).glob("*/")):
         done, failed = folder / RESULT, folder / ERROR
-        if done.is_file():
-            values = json.loads(done.read_text(encoding="utf-8"))
-            rest = {name: values[name] for name in ("cell_seconds", "kit_version", "notebook")}
-            rows.append(
-                {"key": folder.name, "status": "done", **_flat("param", values["parameters"]), **_flat("", values["result"]), **rest}
-            )
-        elif failed.is_file():
-            values = json.loads(failed.read_text(encoding="utf-8"))
-            rows.append({"key": folder.name, "status": "failed", **_flat("param", values["parameters"]), "error": values["error"]})
+        file = done if done.is_file() else failed
+        if not file.is_file():
+            continue
+        try:
+            rows.append(_row(folder.name, json.loads(file.read_text(encoding="utf-8")), is_done=file == done))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{file} is damaged ({error!r}); delete {folder}, and the sweep runs that cell again") from error
     return pandas.DataFrame(rows)
+
+
+def _row(key: str, values: dict[str, Any], *, is_done: bool) -> dict[str, Any]:
+    parameters = _flat("param", values["parameters"])
+    if not is_done:
+        return {"key": key, "status": "failed", **parameters, "error": values["error"]}
+    rest = {name: values[name] for name in ("cell_seconds", "kit_version", "notebook")}
+    ours = {"key": key, "status": "done", **parameters}
+    taken = {*ours, *rest, "error"}
+    result = {f"result.{name}" if name in taken else name: value for name, value in _flat("", values["result"]).items()}
+    return {**ours, **result, **rest}
+
+
+def _of_one_type(column: pandas.Series) -> pandas.Series:
+    """Return a column as it is, or as texts where its values are of several types or too large: Parquet knows none such."""
+    kinds = set(map(type, column.dropna()))
+    if column.dtype != object or kinds <= {str} or kinds <= {bool}:
+        return column
+    return column.map(lambda value: value if value is None or isinstance(value, str) or value != value else json.dumps(value))
 
 
 def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,14 @@ class AnsweredEpisode:
 
 
 @torch.no_grad()
-def hardest_episodes(learner: Learner, sampler: EpisodeSampler, *, n_episodes: int, seed: int, n: int = 2) -> list[AnsweredEpisode]:
+def hardest_episodes(
+    learner: Learner, sampler: EpisodeSampler, *, n_episodes: int, seed: int, transductive: bool = False, n: int = 2
+) -> list[AnsweredEpisode]:
     """Return the `n` least accurate of the first episodes of an evaluation with this seed, the worst first."""
     generator = torch.Generator().manual_seed(seed)
     drawn = [sampler.draw(generator) for _ in range(n_episodes)]
-    logits = torch.cat([part.cpu() for part, _ in learner.predict_drawn(sampler, drawn)])  # (episodes, n_query_total, n_way)
+    parts = learner.predict_drawn(sampler, drawn, transductive=transductive)
+    logits = torch.cat([part.cpu() for part, _ in parts])  # (episodes, n_query_total, n_way)
     truth = torch.arange(sampler.n_way).repeat_interleave(sampler.n_query)
     accuracies = (logits.argmax(-1) == truth).float().mean(1)
     worst = accuracies.argsort(stable=True)[:n].tolist()

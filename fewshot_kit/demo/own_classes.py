@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
@@ -180,9 +180,12 @@ def read_classes(
 @contextmanager
 def uploaded(name: str, content: bytes) -> Iterator[Path]:
     """Give an archive that was uploaded as a file, for as long as the block lasts; errors in it call the archive by its own name."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "pictures.zip")
-        path.write_bytes(content)
+    with ExitStack() as stack:
+        try:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory()), "pictures.zip")
+            path.write_bytes(content)
+        except OSError as error:
+            raise ValueError(f"there is no place to unpack {name} ({error.strerror or error}); make room, then give it again") from error
         try:
             yield path
         except ValueError as error:

@@ -19,6 +19,7 @@ from fewshot_kit.data.episodes import DrawnEpisode, Episode, EpisodeSampler, Lab
 from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.learners.engines import Chunks
 from fewshot_kit.learners.settings import CHOSEN, DEFAULT, Setting
+from fewshot_kit.networks.pretrained import Pretrained
 
 EPISODES_TOGETHER = 30  # episodes at a time: after each part an evaluation reports, and can be stopped
 
@@ -101,6 +102,11 @@ class Learner(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device
+
+    def n_parameters(self) -> int:
+        """Count the parameters of the network, also where others trained it, and of what was learned beside it."""
+        elsewhere = [part.load()[0] for part in self.modules() if isinstance(part, Pretrained)]
+        return sum(parameter.numel() for module in (self, *elsewhere) for parameter in module.parameters())
 
     def check_way(self, n_way: int) -> None:
         """Raise ValueError above `max_way`."""

@@ -47,7 +47,7 @@ class FeatureStore:
 
     def _read(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         kept: dict[bytes, np.ndarray] = {}
-        if self.path.is_file():
+        if self.path.is_file() and self.path.stat().st_size:  # a disk that was full leaves an empty one, which is written to as a new one
             try:
                 with closing(self._opened()) as base:
                     for some in (keys[at : at + ASKED_TOGETHER] for at in range(0, len(keys), ASKED_TOGETHER)):
@@ -72,7 +72,8 @@ class FeatureStore:
                 base.execute("CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
                 base.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", [(key, row.tobytes()) for key, row in rows.items()])
         except (sqlite3.Error, OSError) as error:
-            logger.warning("features could not be kept in %s: %s. The next measurement computes them again", self.path, error)
+            why = getattr(error, "strerror", None) or error
+            logger.warning("features could not be kept in %s: %s. The next measurement computes them again", self.path, why)
 
     def _opened(self) -> sqlite3.Connection:
         return sqlite3.connect(Path(self.path), timeout=WAITED)

@@ -18,6 +18,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from fewshot_kit.data.preprocessing import Preprocessing
 from fewshot_kit.networks.configs import PretrainedConfig
 from fewshot_kit.networks.normalised import normalised
 
@@ -62,7 +63,8 @@ class Pretrained(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         model, has_pooler = self.load()
-        parts = normalised(images, self.preprocessing.mean, self.preprocessing.std).split(TOGETHER)
+        images = normalised(images, self.preprocessing.mean, self.preprocessing.std)
+        parts = [images] if torch.compiler.is_exporting() else images.split(TOGETHER)  # how many there are is open in what is exported
         return torch.cat([pooled(model, part, has_pooler) for part in parts])
 
     def layers(self) -> dict[str, nn.Module]:
@@ -188,6 +190,7 @@ def _load(folder: Path, name: str, digest: str) -> tuple[nn.Module, bool]:
 
     safe = {"local_files_only": True, "trust_remote_code": False}
     with _told(name):
+        _check_depth(folder, name)
         config = AutoConfig.from_pretrained(folder, **safe)
         _check_room(config, folder, name)
         model, found = AutoModel.from_pretrained(
@@ -217,6 +220,30 @@ def _check_room(config: Any, folder: Path, name: str) -> None:
         raise PretrainedError(f"{name} describes {described:,} weights, but its files hold {held:,}; fetch it again")
 
 
+def _check_depth(folder: Path, name: str) -> None:
+    """Raise PretrainedError where a config describes more layers than the files hold weights: already to list them may take all memory."""
+    from safetensors import safe_open
+
+    n_weights = 0
+    for path in folder.glob("model*.safetensors"):
+        with safe_open(path, "pt") as file:
+            n_weights += len(file.keys())
+    n_layers = _n_layers(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    if n_layers > n_weights:
+        raise PretrainedError(f"{name} describes {n_layers:,} layers, but its files hold {n_weights:,} weights; fetch it again")
+
+
+def _n_layers(values: dict[str, Any]) -> int:
+    """Return how many layers a config describes, those of the models in it among them."""
+    found = 0
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found += _n_layers(value)
+        elif key == "depths" or (key.startswith("num_") and key.endswith("_layers")):
+            found += sum(n for n in (value if isinstance(value, list) else [value]) if isinstance(n, int))
+    return found
+
+
 def _preprocessing(folder: Path, name: str) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
     """Return the size, mean and standard deviation that a model was trained with."""
     from transformers import AutoImageProcessor
@@ -226,9 +253,14 @@ def _preprocessing(folder: Path, name: str) -> tuple[int, tuple[float, ...], tup
         size = (getattr(processor, "do_center_crop", False) and processor.crop_size) or processor.size
         height, width = (size.get(side) or size.get("shortest_edge") for side in ("height", "width"))
         mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ((), ())
+        mean, std = tuple(map(float, mean)), tuple(map(float, std))
     if not (isinstance(height, int) and height == width):
         raise PretrainedError(f"{name} wants pictures of {dict(size)}, but here they are square; take another model")
-    return height, tuple(map(float, mean)), tuple(map(float, std))
+    try:
+        Preprocessing(height, 3, mean, std)  # which checks them, before a picture of that size is made
+    except ValueError as error:
+        raise PretrainedError(f"{name} cannot be used: of its pictures, {error}; fetch it again, or take another model") from error
+    return height, mean, std
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from fewshot_kit.demo.own_task import FAMILIAR
 from fewshot_kit.demo.photographs import checkpoints_for
 from fewshot_kit.learners.settings import Setting
 from fewshot_kit.networks.pretrained import RECOMMENDED
-from fewshot_kit.widgets.controls import DESCRIPTION, numbered, setting_slider
+from fewshot_kit.widgets.controls import DESCRIPTION, StatusLine, numbered, setting_slider
 
 WIDEST = "580px"
 
@@ -35,7 +35,9 @@ class LearnerControls(widgets.VBox):
         for control in (self.checkpoint, self.unknown):
             control.style = {"description_width": DESCRIPTION}
             control.layout = widgets.Layout(flex="1 1 auto", width="auto", min_width="0")
-        super().__init__([self.checkpoint, self.slider_boxes, numbered(self.unknown)], layout=widgets.Layout(max_width=WIDEST))
+        self.status = StatusLine(layout=widgets.Layout(width="auto"))  # of a checkpoint that was chosen: the panel's own is out of sight
+        self.status.add_class("fewshot-text")
+        super().__init__([self.checkpoint, self.status, self.slider_boxes, numbered(self.unknown)], layout=widgets.Layout(max_width=WIDEST))
 
     def show_checkpoint(self, checkpoint: str) -> None:
         """Show by which checkpoint is learned, without telling of it."""

@@ -147,18 +147,20 @@ class OwnClassesPanel(widgets.VBox):
 
     def use(self, checkpoint: str) -> None:
         """Learn by another checkpoint."""
-        self._by_hand = True
         self.worker.submit(lambda check: self._used(checkpoint, check))
 
     def _used(self, checkpoint: str, check: Check) -> None:
-        self.status.say(f"taking {html.escape(checkpoint)} …")
+        for line in (self.status, self.controls.status):
+            line.say(f"taking {html.escape(checkpoint)} …")
         try:
             self.task.use(checkpoint)
         except (ValueError, OSError) as error:  # as one that cannot be downloaded: what there was goes on
             self.controls.show_checkpoint(self.task.checkpoint.name)
             self.status.show_error(error)
+            self.controls.status.show_error(error)
             return
-        self.settings = {}
+        self.controls.status.value = ""
+        self.settings, self._by_hand = {}, True
         self._learn(check)
 
     def turn(self, name: str, value: float) -> None:

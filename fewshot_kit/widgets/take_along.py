@@ -48,6 +48,7 @@ class TakeAlong(widgets.VBox):
         self.open_button.on_click(lambda _: self.open_folder())
         self.download = Download(self.zipped, label="Download as .zip")
         self.status = StatusLine(layout=widgets.Layout(min_height="28px", width="auto"))
+        self.status.add_class("fewshot-text")  # a path may be longer than the panel is wide
         places = [self.folder, self.save_button, self.open_button, self.replace] if on_disk else []
         row = widgets.HBox([*places, self.download], layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px", width="100%"))
         super().__init__([row, self.status])

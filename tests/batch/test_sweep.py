@@ -1,7 +1,11 @@
 """Running a sweep: every cell once, whatever fails or is killed, by this machine's cores or another's scheduler."""
 
+import errno
+import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +19,10 @@ import pytest
 
 from fewshot_kit.batch import cells as cells_module
 from fewshot_kit.batch.cells import ERROR, EXECUTED, FAILED, RESULT, cells_of, is_done, run_cell
+from fewshot_kit.batch.sweep import run_sweep
 from fewshot_kit.batch.sweep_file import Sweep, read_sweep
 from fewshot_kit.batch.table import CSV, PARQUET, read_cells, write_table
+from fewshot_kit.training.checkpoint_folder import PRETRAINED
 from sweeps import begun, notebook
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of kernels and clusters
@@ -57,6 +63,41 @@ def test_a_cell_is_done_once_and_its_key_is_its_content(tmp_path):
     assert cells_of(sweep)[0].key != three.key, "another notebook is another cell"
     sweep.notebook.write_text(text)
     assert cells_of(sweep)[0].key == three.key
+
+
+def test_a_checkpoint_with_other_settings_makes_another_cell(tmp_path):
+    shutil.copytree(PRETRAINED / "reptile-omniglot", tmp_path / "mine")
+    sweep = sweep_of(tmp_path, {"checkpoint": "mine"})  # a folder beside the notebook, where cells run
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    keys = {cells_of(sweep)[0].key}
+    for change in ({"settings": []}, {"sha256": "0" * 64}):
+        (tmp_path / "mine" / "config.json").write_text(json.dumps(config | change))
+        keys.add(cells_of(sweep)[0].key)
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(config | {"results": []}))
+    assert len(keys) == 3 and cells_of(sweep)[0].key in keys, "what was measured changes no answer"
+
+
+def result(out: Path, key: str, content: str) -> Path:
+    (out / "cells" / key).mkdir(parents=True, exist_ok=True)
+    (out / "cells" / key / RESULT).write_text(content)
+    return out / "cells" / key / RESULT
+
+
+def test_results_of_several_types_and_with_our_names_are_in_the_table(tmp_path):
+    rest = {"parameters": {"word": None}, "notebook": "work.ipynb", "cell_seconds": 1.0, "kit_version": "1"}
+    for key, found in (("a", {"x": 1, "big": 1}), ("b", {"x": "one", "big": 10**30, "status": "mine"}), ("c", {"x": True})):
+        result(tmp_path, key, json.dumps({"result": found, **rest}))
+    table = write_table(tmp_path)
+    assert table["x"].tolist() == ["1", "one", "true"] and table["big"].tolist()[:2] == ["1", str(10**30)]
+    assert table["status"].tolist() == ["done"] * 3 and table["result.status"].tolist()[1] == "mine"
+    assert pandas.read_parquet(tmp_path / PARQUET)["key"].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"parameters": 1, "result": {}}'])
+def test_a_damaged_result_is_named(content, tmp_path):
+    file = result(tmp_path, "a", content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(file))} is damaged"):
+        write_table(tmp_path)
 
 
 def test_a_cell_that_fails_is_kept_and_tried_again(tmp_path):
@@ -145,8 +186,6 @@ def test_a_scheduler_and_workers_in_processes_of_their_own_give_the_same_table(t
             deadline = time.monotonic() + 30
             while not where.is_file() and time.monotonic() < deadline:
                 time.sleep(0.2)
-        import json
-
         address = json.loads(where.read_text())["address"]
         assert address.startswith("tcp://")
         done = subprocess.run(command(file, out, "--scheduler", address), capture_output=True, text=True, timeout=240)
@@ -156,6 +195,35 @@ def test_a_scheduler_and_workers_in_processes_of_their_own_give_the_same_table(t
     assert subprocess.run(command(file, here), capture_output=True, timeout=240, env=os.environ).returncode == 0
     columns = ["key", "status", "square", "param.number"]
     pandas.testing.assert_frame_equal(pandas.read_parquet(out / PARQUET)[columns], pandas.read_parquet(here / PARQUET)[columns])
+
+
+def test_what_a_worker_could_not_write_down_is_told(tmp_path):
+    file, out = written(tmp_path, 2, 0), tmp_path / "out"
+    out.mkdir()
+    (out / "cells").touch()  # where a folder is wanted
+    done = subprocess.run(command(file, out, "--workers", "1"), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1 and "2 failed" in done.stdout and "Traceback" not in done.stderr
+    assert re.search(r"a cell could not be run: .*cells", done.stderr), done.stderr
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+    def refused(path, **how):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(OSError, match="out could not be written: it is not allowed"):
+        run_sweep(sweep_of(tmp_path, {}), tmp_path / "out")
+
+
+def test_a_package_that_is_missing_is_told(tmp_path, monkeypatch, capsys):
+    from fewshot_kit.__main__ import main
+
+    for name in [name for name in sys.modules if name.startswith("fewshot_kit.batch.")]:
+        if name != "fewshot_kit.batch.commands":
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "papermill", None)
+    assert main(["sweep", str(written(tmp_path, 2, 0))]) == 1
+    assert "a sweep needs more packages" in capsys.readouterr().err
 
 
 def test_wrong_words_are_told(tmp_path):

@@ -42,6 +42,9 @@ def test_the_sweeps_that_are_here_can_be_read(path):
     assert len(sweep.cells) >= 12 and len({tuple(sorted(cell.items())) for cell in sweep.cells}) == len(sweep.cells)
 
 
+BOMB = "".join(f"  - &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30))  # a list of 10 ** 29 letters
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -59,6 +62,9 @@ def test_the_sweeps_that_are_here_can_be_read(path):
         ("notebook: work.ipynb\ngrid: {number: ['1']}", "wants int"),
         ("notebook: work.ipynb\ngrid: {number: [[1]]}", "wants int"),
         ("notebook: work.ipynb\ngrid: {rate: [.nan]}", "wants float"),
+        ("notebook: work.ipynb\ngrid: {rate: [1" + "0" * 400 + "]}", "wants float"),
+        ("notebook: work.ipynb\ngrid: {number: [1" + "0" * 20 + "]}", "wants int"),
+        ("notebook: work.ipynb\ngrid:\n  word:\n  - &a0 [x]\n" + BOMB, "wants str"),
         ("notebook: work.ipynb\ngrid: {rate: [fast]}", "wants float"),
         ("notebook: work.ipynb\ngrid: {word: [no]}", "wants str"),
         ("notebook: work.ipynb\ngrid: {is_on: [1]}", "wants bool"),
@@ -88,3 +94,10 @@ def test_a_file_that_is_gone_or_a_notebook_that_is_none_is_told(tmp_path):
     (tmp_path / "s.yaml").write_text("notebook: bad.ipynb")
     with pytest.raises(SweepError, match="cannot be read as a notebook"):
         read_sweep(tmp_path / "s.yaml")
+
+
+def test_a_parameter_that_the_notebook_computes_is_told(tmp_path):
+    path = write(tmp_path, "notebook: work.ipynb")
+    (tmp_path / "work.ipynb").write_text((tmp_path / "work.ipynb").read_text().replace("0.5", "2**-1"))
+    with pytest.raises(SweepError, match="computes its parameter rate"):
+        read_sweep(path)

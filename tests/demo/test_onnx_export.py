@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
 from own_pictures import INK, needs_weights, own
 
@@ -46,6 +47,16 @@ def test_onnxruntime_answers_as_the_classifier_does(checkpoint, settings, tmp_pa
         logits, probabilities = session.run(["logits", "probabilities"], {"images": images.numpy()})
         np.testing.assert_allclose(probabilities, predictor(images).probabilities.numpy(), atol=1e-3)
         np.testing.assert_allclose(torch.from_numpy(logits).softmax(1).numpy(), probabilities, atol=1e-4)
+
+
+def test_a_network_that_others_trained_takes_any_number_of_pictures(tmp_path):
+    folder = saved(tmp_path / "mine", f"hf:{tiny_models.saved('dinov2')}", colour=True)
+    session = onnxruntime.InferenceSession(str(onnx_export.export_onnx(folder, tmp_path / "mine.onnx")), providers=["CPUExecutionProvider"])
+    predictor = load_predictor(folder, device="cpu")
+    for n in (1, 20):  # more than the network itself looks at together
+        images = torch.rand(n, 3, tiny_models.SIZE, tiny_models.SIZE, generator=torch.Generator().manual_seed(n))
+        (probabilities,) = session.run(["probabilities"], {"images": images.numpy()})
+        np.testing.assert_allclose(probabilities, predictor(images).probabilities.numpy(), atol=1e-3)
 
 
 def test_the_command_writes_it_and_never_over_another_file(tmp_path, capsys):

@@ -101,3 +101,11 @@ def test_an_evaluation_costs_one_pass_and_says_the_same_again(store, monkeypatch
     again = evaluate(on_network_of(learner, "linear_head"), sampler, n_episodes=40)
     assert sum(asked) == n_passes, "another learner on the same network asks it for nothing"
     assert evaluate(learner, sampler, n_episodes=40).metrics == first.metrics and again.metrics != first.metrics
+
+
+def test_what_a_full_disk_left_is_written_to_as_new(store, caplog):
+    store.path.parent.mkdir(parents=True)
+    store.path.touch()
+    embed, images = Counting(store.n_features), pictures(3)
+    store.embed(embed, images)
+    assert torch.equal(store.embed(embed, images), embed(images)) and embed.n == 6 and not caplog.records

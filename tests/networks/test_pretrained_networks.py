@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import KINDS, MEAN, SIZE, STD, make, save, saved
 
+from fewshot_kit.learners.configs import NearestMeanConfig
 from fewshot_kit.networks import pretrained
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.configs import PretrainedConfig, network_config
 from fewshot_kit.networks.pretrained import PretrainedError, describe_model, find_model
+from fewshot_kit.training.build import make_learner
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -75,6 +77,12 @@ def test_it_is_frozen_shared_and_kept_by_reference():
     assert set(network.layers()) == {"embedder", "encoder", "pooler"}
 
 
+def test_its_parameters_are_counted_though_they_are_not_the_learners():
+    learner = make_learner(NearestMeanConfig(network=describe_model(str(saved("dinov2")))), seed=0)
+    assert learner.n_parameters() == sum(parameter.numel() for parameter in make("dinov2").parameters()) > 0
+    assert not list(learner.parameters())
+
+
 def test_weights_that_were_changed_are_refused(tmp_path):
     folder = tmp_path / "model"
     save("resnet", folder)
@@ -109,6 +117,12 @@ def damaged(folder, how):
         (folder / "evil.py").write_text("raise SystemExit('ran')")
     elif how == "huge":
         config["hidden_size"] = 100_000
+    elif how == "deep":
+        config["num_hidden_layers"] = 1_000_000
+    elif how == "huge pictures":
+        of = json.loads((folder / "preprocessor_config.json").read_text())
+        of["crop_size"] = {"height": 100_000, "width": 100_000}
+        (folder / "preprocessor_config.json").write_text(json.dumps(of))
     elif how == "no processor":
         (folder / "preprocessor_config.json").unlink()
     elif how == "cut":
@@ -137,6 +151,8 @@ def damaged(folder, how):
         ("pickled", "never read"),
         ("code", "cannot be read as a vision model"),
         ("huge", "describes|cannot be read"),
+        ("deep", "describes 1,000,000 layers"),
+        ("huge pictures", "size must be a whole number of pixels from 1 to"),
         ("no processor", "cannot be read as a vision model"),
         ("cut", "cannot be read"),
         ("a weight gone", "lacks weights"),

@@ -1,7 +1,10 @@
 """The panel for one's own classes: what a person does, in any order, and what stands there afterwards."""
 
+import errno
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +123,17 @@ def test_an_archive_of_classes_takes_their_place_and_one_of_pictures_goes_to_the
     assert "It has learned 2 classes: key, mug" in panel.status.value
 
 
+def test_without_room_to_unpack_an_archive_that_is_told(panel, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    panel.receive("some.zip", archive("1.png"))
+    panel.many.receive("many.zip", archive("1.png"))
+    for upload, name in ((panel.pad.upload, "some.zip"), (panel.many.upload, "many.zip")):
+        assert f"no place to unpack {name} (No space left on device); make room" in upload.error
+
+
 def test_photographs_bring_their_network_unless_one_was_chosen(panel):
     press(panel.cards.children[2].remove)
     for number in (0, 1):
@@ -151,6 +165,15 @@ def test_a_network_that_cannot_be_had_is_told_and_what_there_was_goes_on(panel, 
     panel.worker.wait(60)
     assert "cannot be downloaded" in panel.status.value and "resnet12-mini_imagenet" in panel.status.value
     assert panel.controls.checkpoint.value == before == panel.task.checkpoint.name and panel.learned is not None
+    assert "cannot be downloaded" in panel.controls.status.value, "beside what was chosen, too"
+    press(panel.cards.children[2].remove)
+    for number in (0, 1):
+        for _ in panel.classes.classes[number].pictures:
+            panel.change(lambda classes, number=number: classes.without_picture(number, 0))
+        press(panel.cards.children[number].choose)
+        panel.receive("0.png", photograph(number))
+    panel.worker.wait(120)
+    assert panel.task.checkpoint.name == PROPOSED[True], "nothing was chosen by hand: what suits photographs is taken"
 
 
 def test_what_is_saved_is_opened_again(panel, tmp_path):

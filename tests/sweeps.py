@@ -52,7 +52,8 @@ def measured(checkpoint: str = "a", seed: int = 0, accuracies: Sequence[float] =
     half_width = 1.96 * values.std(ddof=1) / n**0.5 if n > 1 else None
     row = {
         "key": f"{checkpoint}-{seed}-{changes}"[:99], "status": "done", "param.checkpoint": checkpoint, "checkpoint": checkpoint,
-        "seed": seed, "dataset": "characters", "split": "test", "n_way": 5, "n_shot": 1, "n_query": 5, "n_episodes": n, "within_group": False,
+        "seed": seed, "dataset": "characters", "split": "test", "n_way": 5, "n_shot": 1, "n_query": 5, "n_episodes": n,
+        "within_group": False,
         "transductive": False, "accuracy.mean": values.mean(), "accuracy.half_width": half_width, "seconds": 2.0, "n_parameters": 1000,
         "episode_accuracies": json.dumps(values.tolist()),
     }  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from fewshot_kit.plots.basics import axes_at, shorten
@@ -15,7 +16,10 @@ from fewshot_kit.plots.runs import COLORS, INK, MARKERS, PAPER
 WIDTH = 9.2  # inches, at 100 dots each
 AHEAD, BEHIND, LEVEL, UNKNOWN = "#cfe8f7", "#fbdcc4", "#f3f4f6", "white"  # told apart by their signs too
 LONGEST_NAME = 40
-LEGEND = "▲ the row is ahead of the column, ▼ behind, = no significant difference, ? not paired; in % points, with 95 % intervals"
+LEGEND = "▲ the row is ahead of the column, ▼ behind, = no significant difference, ? not paired"
+EQUALS = Path(
+    [(-1, -0.6), (1, -0.6), (1, -0.3), (-1, -0.3), (-1, -0.6), (-1, 0.3), (1, 0.3), (1, 0.6), (-1, 0.6), (-1, 0.3)], [1, 2, 2, 2, 79] * 2
+)
 MOST_WITH_NUMBERS = 7  # models, up to which a cell has room for a difference with its interval
 
 
@@ -51,7 +55,9 @@ def ahead_figure(boards: Sequence[Board]) -> Figure:
     for board, height in zip(boards, heights, strict=True):
         _draw_matrix(figure, board, top)
         top += height
-    _note(figure, LEGEND if boards else "no two models to compare: choose other filters")
+    has_numbers = any(len(board.models) <= MOST_WITH_NUMBERS for board in boards)
+    units = "; in percentage points, with 95 % intervals" * has_numbers
+    _note(figure, LEGEND + units if boards else "no two models to compare: choose other filters")
     figure.set_label(_ahead_text(boards))
     return figure
 
@@ -122,7 +128,7 @@ def _draw_numbers(axes: Axes, board: Board) -> None:
 def _draw_signs(axes: Axes, board: Board) -> None:
     is_other = ~np.eye(len(board.models), dtype=bool)
     is_unknown = ~np.isfinite(board.verdicts) & is_other
-    for where, marker in ((board.verdicts == 1, "^"), (board.verdicts == -1, "v"), (board.verdicts == 0, "$=$"), (is_unknown, "$?$")):
+    for where, marker in ((board.verdicts == 1, "^"), (board.verdicts == -1, "v"), (board.verdicts == 0, EQUALS), (is_unknown, "$?$")):
         rows, columns = np.nonzero(where & is_other)
         axes.scatter(columns + 0.5, rows + 0.5, marker=marker, s=22 if len(board.models) <= 20 else 15, color=INK, linewidths=0)
 

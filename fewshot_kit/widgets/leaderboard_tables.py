@@ -63,10 +63,11 @@ def pairs_html(pairs: pandas.DataFrame, n_corrected: int) -> str:
         )
         for row in compared.head(MOST_ROWS).itertuples()
     ]  # fmt: skip
-    found = f"{_counted(len(compared), 'pair')} compared by the same episodes; p corrected for {_counted(n_corrected, 'pair')}, all of these results."
-    found = (
-        f"{found}{_table(('pair', 'difference', 'episodes', 'p', 'measured on'), lines)}{_rest(len(compared), 'pairs')}" if lines else ""
-    )
+    found = ""
+    if lines:
+        corrected = f"p corrected for {_counted(n_corrected, 'pair')}, all of these results."
+        found = f"{_counted(len(compared), 'pair')} compared by the same episodes; {corrected}"
+        found += _table(("pair", "difference", "episodes", "p", "measured on"), lines) + _rest(len(compared), "pairs")
     if len(others):
         items = [f"{row.first} and {row.second}{_where(row)}: {row.why}" for row in others.head(MOST_ROWS).itertuples()]
         said = f"{_counted(len(others), 'pair')} could not be paired:"

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from fewshot_kit.plots.basics import axes_at, shorten
+from fewshot_kit.plots.basics import axes_at, font, shorten
 from fewshot_kit.plots.runs import COLORS, INK, MARKERS, PAPER
 
 WIDTH = 9.2  # inches, at 100 dots each
 AHEAD, BEHIND, LEVEL, UNKNOWN = "#cfe8f7", "#fbdcc4", "#f3f4f6", "white"  # told apart by their signs too
-LONGEST_NAME = 40
+LONGEST_NAME, POINTS = 40, 8  # of a name, letters and their size
 LEGEND = "▲ the row is ahead of the column, ▼ behind, = no significant difference, ? not paired"
 EQUALS = Path(
     [(-1, -0.6), (1, -0.6), (1, -0.3), (-1, -0.3), (-1, -0.6), (-1, 0.3), (1, 0.3), (1, 0.6), (-1, 0.6), (-1, 0.3)], [1, 2, 2, 2, 79] * 2
@@ -85,6 +85,15 @@ def _title(figure: Figure, title: str, top: float) -> None:
     figure.text(0.14 / WIDTH, 1 - (top + 0.1) / height, shorten(title, 130), fontsize=9, weight="bold", color=INK, va="top")
 
 
+def fitted(name: str, inches: float) -> str:
+    """Shorten a name to what fits."""
+    return next((cut for length in range(LONGEST_NAME, 4, -2) if _inches(cut := shorten(name, length)) <= inches), "…")
+
+
+def _inches(text: str) -> float:
+    return font(100).getlength(text) / 100 * POINTS / 72
+
+
 # --- who is ahead ---
 
 
@@ -102,7 +111,7 @@ def _draw_matrix(figure: Figure, board: Board, top: float) -> None:
     _fill(axes, board)
     (_draw_numbers if n <= MOST_WITH_NUMBERS else _draw_signs)(axes, board)
     axes.set_xticks(np.arange(n) + 0.5, [str(place + 1) for place in range(n)])
-    axes.set_yticks(np.arange(n) + 0.5, [f"{shorten(model.name, LONGEST_NAME)}  {place + 1}" for place, model in enumerate(board.models)])
+    axes.set_yticks(np.arange(n) + 0.5, [f"{fitted(model.name, 2.9)}  {place + 1}" for place, model in enumerate(board.models)])
     axes.tick_params(labelsize=8 if n <= 20 else 7, colors=INK, length=0, top=False, labeltop=True, bottom=False, labelbottom=False, pad=3)
     axes.spines[:].set_visible(False)
 
@@ -216,7 +225,9 @@ def _draw_names(figure: Figure, models: Sequence[Model], beside: Axes, limits: t
     """Write each name at the height of its points, moved up or down where two would overlap, and joined to that height by a line."""
     box = beside.get_position()
     axes = figure.add_axes((box.x1, box.y0, 1 - box.x1, box.height), facecolor="none")
-    axes.set(xlim=(0, 2.95), ylim=limits)
+    width = (1 - box.x1) * WIDTH
+    room = width - 0.5  # inches of a label
+    axes.set(xlim=(0, width), ylim=limits)
     axes.axis("off")
     inches = box.height * figure.get_size_inches()[1]
     heights = spread_out([100 * model.accuracy for model in models], 0.18 * (limits[1] - limits[0]) / inches, limits)
@@ -225,8 +236,8 @@ def _draw_names(figure: Figure, models: Sequence[Model], beside: Axes, limits: t
         axes.plot([0.03, 0.22], [100 * model.accuracy, height], color="#9ca3af", linewidth=0.7, clip_on=False)
         axes.plot(0.32, height, color=color, marker=marker, markersize=5.5, clip_on=False)
         interval = f" ± {100 * model.half_width:.1f}" if np.isfinite(model.half_width) else ""
-        label = f"{100 * model.accuracy:.1f}{interval}  {shorten(model.name, 28)}"
-        axes.text(0.42, height, label, fontsize=8, va="center", color=INK)
+        numbers = f"{100 * model.accuracy:.1f}{interval}  "
+        axes.text(0.42, height, numbers + fitted(model.name, room - _inches(numbers)), fontsize=POINTS, va="center", color=INK)
 
 
 def spread_out(wanted: Sequence[float], distance: float, limits: tuple[float, float]) -> list[float]:

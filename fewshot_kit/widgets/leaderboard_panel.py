@@ -47,7 +47,7 @@ class LeaderboardPanel(widgets.VBox):
         modes = (("one at a time (inductive)", False), ("all together (transductive)", True))
         self.mode = _filter("queries answered", [mode for mode in modes if mode[1] in set(self.cells["transductive"])])
         names = sorted(set(self.cells["model"]))
-        layout = widgets.Layout(width="540px", max_width="100%")
+        layout = widgets.Layout(width="540px", max_width="calc(100% - 4px)")
         self.models = widgets.SelectMultiple(
             description="models", rows=6, options=names, layout=layout, style={"description_width": "60px"}
         )
@@ -89,7 +89,7 @@ class LeaderboardPanel(widgets.VBox):
 
 
 def _filter(description: str, values: list) -> widgets.Dropdown:
-    layout = widgets.Layout(width="380px", max_width="100%")
+    layout = widgets.Layout(width="380px", max_width="calc(100% - 4px)")
     options = [("all", ALL), *(value if isinstance(value, tuple) else (str(value), value) for value in values)]
     return widgets.Dropdown(description=description, options=options, value=ALL, layout=layout, style={"description_width": "140px"})
 

@@ -48,6 +48,7 @@ def test_names_of_the_rows_are_inside_the_picture(n):
 
 def test_a_cell_says_who_is_ahead_without_colour():
     shown = board(2)
+    shown.verdicts[:] = [[np.nan, 1], [-1, np.nan]]
     texts = [text.get_text() for text in plots.ahead_figure([shown]).axes[0].texts]
     points = 100 * shown.differences[0, 1]
     assert texts == [f"▲ +{points:.1f} ± 1.0", f"▼ −{points:.1f} ± 1.0"]

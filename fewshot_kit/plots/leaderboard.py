@@ -130,8 +130,12 @@ def _draw_numbers(axes: Axes, board: Board) -> None:
     for row, column in np.argwhere(~np.eye(len(board.models), dtype=bool)):
         verdict, difference, half_width = (of[row, column] for of in (board.verdicts, board.differences, board.half_widths))
         sign = {1: "▲", -1: "▼", 0: "="}[int(verdict)] if np.isfinite(verdict) else "?"
-        numbers = f" {100 * difference:+.1f} ± {100 * half_width:.1f}".replace("-", "−") if np.isfinite(verdict) else ""
+        numbers = f" {_signed(100 * difference)} ± {100 * half_width:.1f}" if np.isfinite(verdict) else ""
         axes.text(column + 0.5, row + 0.5, f"{sign}{numbers}", ha="center", va="center", fontsize=8, color=INK)
+
+
+def _signed(points: float) -> str:
+    return "0.0" if abs(points) < 0.05 else f"{points:+.1f}".replace("-", "−")
 
 
 def _draw_signs(axes: Axes, board: Board) -> None:
@@ -181,7 +185,7 @@ def _draw_points(axes: Axes, models: Sequence[Model], cost: Callable[[Model], fl
         return
     values = [cost(model) for model in known]
     axes.set_xscale("log")
-    middle, spread = (min(values) * max(values)) ** 0.5, max(1.35 * (max(values) / min(values)) ** 0.5, 2.2)
+    middle, spread = (min(values) * max(values)) ** 0.5, max(1.2 * (max(values) / min(values)) ** 0.6, 2.2)
     axes.set_xlim(middle / spread, middle * spread)  # never so narrow that the axis has no tick
 
 
@@ -195,7 +199,7 @@ def _limits(models: Sequence[Model]) -> tuple[float, float]:
     low = min(100 * (model.accuracy - half) for model, half in zip(models, half_widths, strict=True))
     high = max(100 * (model.accuracy + half) for model, half in zip(models, half_widths, strict=True))
     room = max(0.08 * (high - low), 0.5)
-    return low - room, high + room
+    return max(low - room, -2), min(high + room, 102)
 
 
 def _frame(axes: Axes, words: str) -> None:

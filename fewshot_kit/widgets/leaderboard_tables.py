@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas
 
@@ -14,7 +14,10 @@ from fewshot_kit.widgets.controls import ALARM, TEXT
 MOST_ROWS = 200  # of a table
 MOST_ERROR = 300  # letters
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-BOX = "overflow:auto;contain:inline-size"
+BOX = "overflow:auto;contain:inline-size;border:1px solid var(--jp-border-color2);border-radius:3px;padding:2px 8px"
+CELL = "padding:2px 8px 2px 0;text-align:left;vertical-align:top;overflow-wrap:anywhere;border-bottom:1px solid var(--jp-border-color2)"
+STANDINGS = {"place": 7, "model": 33, "accuracy": 14, "ahead of": 13, "episodes": 13, "seconds an episode": 10, "parameters": 10}
+PAIRS = {"pair": 42, "difference": 15, "episodes": 12, "p": 8, "measured on": 23}  # percent of the table's width
 
 
 def standings_html(standings: pandas.DataFrame, pairs: pandas.DataFrame) -> str:
@@ -41,7 +44,7 @@ def _one_table(rows: pandas.DataFrame, winners: pandas.DataFrame) -> str:
         )
         for row in rows.itertuples()
     ]  # fmt: skip
-    return _table(("place", "model", "accuracy", "ahead of", "episodes", "seconds an episode", "parameters"), lines)
+    return _table(STANDINGS, lines)
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:
@@ -67,7 +70,7 @@ def pairs_html(pairs: pandas.DataFrame, n_corrected: int) -> str:
     if lines:
         corrected = f"p corrected for {_counted(n_corrected, 'pair')}, all of these results."
         found = f"{_counted(len(compared), 'pair')} compared by the same episodes; {corrected}"
-        found += _table(("pair", "difference", "episodes", "p", "measured on"), lines) + _rest(len(compared), "pairs")
+        found += _table(PAIRS, lines) + _rest(len(compared), "pairs")
     if len(others):
         items = [f"{row.first} and {row.second}{_where(row)}: {row.why}" for row in others.head(MOST_ROWS).itertuples()]
         said = f"{_counted(len(others), 'pair')} could not be paired:"
@@ -123,11 +126,9 @@ def _list(items: Iterable[str]) -> str:
     return f'<ul style="margin:0">{"".join(f"<li>{_text(item)}</li>" for item in items)}</ul>'
 
 
-def _table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
-    style = f"border-collapse:collapse;overflow-wrap:anywhere;width:100%;font-size:12px;line-height:1.4;color:{TEXT}"
-    return f'<table style="{style}">{_row("th", head)}{"".join(_row("td", line) for line in lines)}</table>'
-
-
-def _row(tag: str, texts: Iterable[str]) -> str:
-    style = "padding:2px 8px 2px 0;text-align:left;border-bottom:1px solid var(--jp-border-color2)"
-    return "<tr>" + "".join(f'<{tag} style="{style}">{_text(text)}</{tag}>' for text in texts) + "</tr>"
+def _table(widths: Mapping[str, int], lines: Iterable[Iterable[str]]) -> str:
+    """Write a table with columns of these widths, whatever is in them; where there is no room, it scrolls."""
+    style = f"table-layout:fixed;min-width:680px;width:100%;border-collapse:collapse;font-size:12px;line-height:1.4;color:{TEXT}"
+    head = "".join(f'<th style="{CELL};width:{width}%">{_text(name)}</th>' for name, width in widths.items())
+    rows = "".join("<tr>" + "".join(f'<td style="{CELL}">{_text(text)}</td>' for text in line) + "</tr>" for line in lines)
+    return f'<table style="{style}"><tr>{head}</tr>{rows}</table>'

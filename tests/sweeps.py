@@ -81,5 +81,5 @@ def few_models(n: int = 3, episodes: int = 40, seeds: Sequence[int] = (0, 1)) ->
         for place in range(n):
             noise = np.random.default_rng((seed, place)).normal(0, 0.005, episodes)
             values = np.clip(0.9 - 0.5 * place / n + hardness + noise, 0, 1)
-            rows.append(measured(f"model{place}", seed, values, seconds=4.0 + place, n_parameters=1000 * 10**place))
+            rows.append(measured(f"model{place}", seed, values, seconds=4.0 + place, n_parameters=1000 * 10 ** (place % 5)))
     return rows

@@ -50,7 +50,7 @@ def ahead_figure(boards: Sequence[Board]) -> Figure:
     """Draw for every two models whether the one in the row is ahead of the one in the column, by how many percent points."""
     boards = [board for board in boards if len(board.models) > 1]
     heights = [0.72 + _side(board)[1] * len(board.models) for board in boards]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.32 if boards else 1.2), dpi=100, facecolor=PAPER)
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.32 if boards else 0.4), dpi=100, facecolor=PAPER)
     top = 0.0
     for board, height in zip(boards, heights, strict=True):
         _draw_matrix(figure, board, top)
@@ -65,7 +65,7 @@ def ahead_figure(boards: Sequence[Board]) -> Figure:
 def cost_figure(boards: Sequence[Board]) -> Figure:
     """Draw accuracies with their 95 % intervals over seconds an episode and over parameters; the names stand at their height."""
     heights = [max(2.3, 0.85 + 0.2 * len(board.models)) for board in boards]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.1 if boards else 1.2), dpi=100, facecolor=PAPER)
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.1 if boards else 0.4), dpi=100, facecolor=PAPER)
     top = 0.0
     for board, height in zip(boards, heights, strict=True):
         _draw_cost(figure, board, top, height)

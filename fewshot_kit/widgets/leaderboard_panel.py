@@ -26,11 +26,12 @@ class LeaderboardPanel(widgets.VBox):
         self.cells, self.standings, self.pairs = cells, standings(cells), paired_differences(cells)
         self._looks = {model: place for place, model in enumerate(sorted(set(self.standings["model"])))}
         self._make_controls()
-        self.ahead_image, self.cost_image = Picture(), Picture()
+        self.ahead_image, self.cost_image = (Picture(min_width="720px") for _ in range(2))  # on a narrow page they scroll, and can be read
         self.status, self.table, self.pair_table, self.trouble = StatusLine(layout=widgets.Layout(width="auto")), text(), text(), text()
         filters = widgets.VBox([self.dataset, self.way, self.shot, self.mode])
         choosing = widgets.HBox([filters, self.models], layout=widgets.Layout(flex_flow="row wrap"))
-        parts = [styles(), choosing, self.status, self.table, self.ahead_image, self.pair_table, self.cost_image, self.trouble]
+        ahead, cost = _scrolling(self.ahead_image), _scrolling(self.cost_image)
+        parts = [styles(), choosing, self.status, self.table, ahead, self.pair_table, cost, self.trouble]
         super().__init__(parts, layout=widgets.Layout(width="100%", max_width="960px", overflow="hidden"))
         for name in ("status", "table", "pair_table", "trouble", "ahead_image", "cost_image", "models"):
             getattr(self, name).add_class(f"fewshot-{name.replace('_', '-')}")  # for styles, and to find it in the page
@@ -92,6 +93,12 @@ def _filter(description: str, values: list) -> widgets.Dropdown:
     layout = widgets.Layout(width="380px", max_width="calc(100% - 4px)")
     options = [("all", ALL), *(value if isinstance(value, tuple) else (str(value), value) for value in values)]
     return widgets.Dropdown(description=description, options=options, value=ALL, layout=layout, style={"description_width": "140px"})
+
+
+def _scrolling(picture: Picture) -> widgets.Box:
+    box = widgets.Box([picture], layout=widgets.Layout(width="100%", overflow="auto", margin="4px 0"))
+    box.add_class("fewshot-picture-box")
+    return box
 
 
 def _value(control: widgets.Dropdown) -> Any:

@@ -14,7 +14,8 @@ CELL = """from fewshot_kit.batch.results_file import read_results
 from fewshot_kit.widgets.leaderboard_panel import LeaderboardPanel
 LeaderboardPanel(read_results({folder!r}))"""
 LONG = f"<b onmouseover=alert(1)>{'w' * 300}"
-PARTS = "img.fewshot-ahead-image", "img.fewshot-cost-image", ".fewshot-table", ".fewshot-pair-table", ".fewshot-models"
+AHEAD, COST = (f".fewshot-picture-box:has(img.fewshot-{name}-image)" for name in ("ahead", "cost"))
+PARTS = AHEAD, COST, ".fewshot-table", ".fewshot-pair-table", ".fewshot-models"
 
 
 class Reader(PanelUser):
@@ -66,6 +67,7 @@ def test_filters_reach_tables_and_pictures(tmp_path, notebook, theme, width):
         for selector in PARTS:
             place = person.box(selector)
             assert place["x"] + place["width"] <= output["x"] + output["width"] + 1, f"{selector} is cut off"
+        assert all(person.box(f"img.fewshot-{name}-image")["width"] >= 720 for name in ("ahead", "cost")), "large enough to be read"
         if test_browser.SHOTS:
             for name, selector in enumerate((".fewshot-models", *PARTS[:1], ".fewshot-pair-table", *PARTS[1:2], ".fewshot-trouble")):
                 person.look_at(selector, f"board_{theme}_{width}_{name}")

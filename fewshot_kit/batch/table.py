@@ -8,11 +8,10 @@ from typing import Any
 import pandas
 
 from fewshot_kit.batch.cells import CELLS, ERROR, RESULT
+from fewshot_kit.batch.results_file import CSV, EPISODES, PARQUET
 from fewshot_kit.data.files import write_together
 from fewshot_kit.data.locks import locked
 
-PARQUET, CSV = "results.parquet", "results.csv"
-EPISODES = "episode_accuracies"  # a list as JSON: too long for a table that people read
 WAITED = 60.0  # seconds for another sweep that writes its table
 
 

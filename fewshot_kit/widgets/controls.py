@@ -3,6 +3,7 @@
 import html
 import logging
 import math
+import os
 
 import ipywidgets as widgets
 import traitlets
@@ -43,6 +44,11 @@ class StatusLine(widgets.HTML):
     def show_error(self, error: Exception) -> None:
         logger.debug("shown in the panel", exc_info=error)
         self.value = f'<span role="alert" style="color:{ALARM}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
+
+
+def is_app() -> bool:
+    """Say whether strangers are served, as by Voila: nothing on this machine is then opened or written for them."""
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
 
 
 def text(**layout: str) -> widgets.HTML:

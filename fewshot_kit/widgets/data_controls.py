@@ -9,7 +9,7 @@ import torch
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.demo.request import MOST_PICTURES, Limits, Request, Shelf, is_own, title
 from fewshot_kit.detection.annotated import AnnotatedImages
-from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, counted, int_slider, numbered, set_range, text
+from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, counted, int_slider, is_app, numbered, set_range, text
 
 OWN_FOLDER = "own folder …"
 COUNTED = ("n_way", "n_shot", "n_query", "seed")
@@ -28,18 +28,24 @@ class DataControls(widgets.VBox):
         self._shelf = shelf
         self._asked, self._on_ask, self._on_open, self._most_classes = asked, on_ask, on_open, most_classes
         self._images: ClassImages | AnnotatedImages | None = None  # what was shown last
+        self._on_disk = not is_app()  # else no folder is opened, whatever a browser sends
         request = asked()
-        self._make_choices()
+        self._make_choices(request)
         self._make_numbers(request)
         sliders = [numbered(slider) for slider in (self.n_way, self.n_shot, self.n_query)]
         pairs = [self.dataset], [self.folder, self.open_button], [self.seed, self.sample_button]
-        rows = [widgets.HBox(pair, layout=widgets.Layout(width="100%")) for pair in pairs]
-        super().__init__([*rows[:2], self.in_force, *sliders, rows[2]], layout=widgets.Layout(width="auto", flex="1 1 380px"))
+        data, own, chance = (widgets.HBox(pair, layout=widgets.Layout(width="100%")) for pair in pairs)
+        rows = [data, *([own] if self._on_disk else []), self.in_force, *sliders, chance]
+        super().__init__(rows, layout=widgets.Layout(width="auto", flex="1 1 380px"))
 
-    def _make_choices(self) -> None:
+    def _make_choices(self, request: Request) -> None:
         shelf = self._shelf
         options = [(name if shelf.is_available(name) else f"{name} (download)", name) for name in shelf.names]
-        self.dataset = widgets.Dropdown(options=[*options, (OWN_FOLDER, OWN_FOLDER)], description="data set")
+        if self._on_disk:
+            own = [(OWN_FOLDER, OWN_FOLDER)]
+        else:  # the notebook may have begun with one
+            own = [(title(request.dataset), request.dataset)] if is_own(request.dataset) else []
+        self.dataset = widgets.Dropdown(options=[*options, *own], description="data set")
         self.folder = widgets.Text(placeholder=shelf.hint, description="your own folder")
         self.open_button = widgets.Button(description="Open", layout=widgets.Layout(width="72px", flex="0 0 auto"))
         self.in_force = text(min_height="46px", margin=f"0 0 0 calc({DESCRIPTION} + 8px)")
@@ -67,12 +73,12 @@ class DataControls(widgets.VBox):
     def open_folder(self) -> None:
         """Open the folder in the path box, again if it was opened before."""
         path = self.folder.value.strip().strip("\"'").removeprefix(self._shelf.own)
-        if path:
+        if path and self._on_disk:
             self._on_open(f"{self._shelf.own}{path}")
 
     def show(self, request: Request, images: ClassImages | AnnotatedImages, limits: Limits) -> None:
         """Set every control to what is asked for, and its range to what there is. A path that was typed since stays."""
-        is_folder = is_own(request.dataset)
+        is_folder = is_own(request.dataset) and self._on_disk
         self.dataset.value = OWN_FOLDER if is_folder else request.dataset
         if is_folder and images is not self._images:
             self.folder.value = request.dataset.removeprefix(self._shelf.own)

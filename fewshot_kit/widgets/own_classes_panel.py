@@ -2,7 +2,6 @@
 
 import html
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from fewshot_kit.demo.own_task import PROPOSED, OwnTask
 from fewshot_kit.demo.photographs import advice
 from fewshot_kit.demo.saved_task import SavedTask, describe_estimate
 from fewshot_kit.widgets.class_card import ClassCard
-from fewshot_kit.widgets.controls import TEXT, StatusLine, styles, text
+from fewshot_kit.widgets.controls import TEXT, StatusLine, is_app, styles, text
 from fewshot_kit.widgets.learner_controls import LearnerControls
 from fewshot_kit.widgets.many_answers import ManyAnswers
 from fewshot_kit.widgets.own_picture import OwnPicture, why_unread
@@ -47,7 +46,7 @@ class OwnClassesPanel(widgets.VBox):
         self.task = OwnTask(checkpoint or PROPOSED[False])
         self._by_hand = checkpoint is not None  # the checkpoint
         if on_disk is None:
-            on_disk = not os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+            on_disk = not is_app()
         self.classes, self.chosen = OwnClasses(), 0
         for _ in range(FIRST):
             self.classes = self.classes.with_class()

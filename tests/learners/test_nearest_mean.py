@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from synthetic import NETWORK, coloured_images, noisy_episodes, noisy_images, tiny_mtl, tiny_reptile
 
+from fewshot_kit.data.augment import other_hand
 from fewshot_kit.data.episodes import EpisodeSampler
 from fewshot_kit.learners.base import left_out_in_turn
-from fewshot_kit.learners.checks import MOST_VIEWS, MOST_WIDER
-from fewshot_kit.learners.configs import LinearHeadConfig, LogisticConfig, NearestMeanConfig
-from fewshot_kit.learners.views import CROPS, views_of, wider_views_of
-from fewshot_kit.networks.configs import ResNet12Config
+from fewshot_kit.learners.checks import MOST_HANDS, MOST_VIEWS, MOST_WIDER
+from fewshot_kit.learners.configs import LinearHeadConfig, LogisticConfig, NearestMeanConfig, ProtoNetConfig, SoftmaxConfig
+from fewshot_kit.learners.views import CROPS, ink_views_of, views_of, wider_views_of
+from fewshot_kit.networks.configs import Conv4Config, ResNet12Config
 from fewshot_kit.training.build import make_learner, on_network_of
 
 TYPES = {"nearest_mean": NearestMeanConfig, "logistic": LogisticConfig, "linear_head": LinearHeadConfig}
@@ -199,3 +200,21 @@ def test_an_evaluation_is_that_of_each_episode_by_itself(learner):
     together = torch.cat([logits for logits, _ in learner.predict_drawn(sampler, drawn)])
     alone = torch.stack([learner.adapt(sampler.gather(d).support)(sampler.gather(d).query.images) for d in drawn])
     assert torch.allclose(together, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", [ProtoNetConfig(network=NETWORK), SoftmaxConfig(network=NETWORK)])
+def test_a_drawing_is_looked_at_as_other_hands_might_have_drawn_it(config):
+    learner, images = make_learner(config, seed=0).eval(), noisy_episodes(1)[0].query.images
+    views = list(ink_views_of(images, 4))
+    assert torch.equal(views[0], images) and len({float(view.sum()) for view in views}) == 4
+    for number, view in enumerate(views[1:], start=1):
+        assert torch.equal(other_hand(images[2:3], number, 0.7), view[2:3]), "a picture's views are its own, whatever is beside it"
+    four = learner.with_settings(views=4).snapshot()
+    torch.testing.assert_close(four.embed_all(images), torch.stack(list(map(learner.snapshot().embed_all, views))).mean(0))
+    for wrong in (0, MOST_HANDS + 1, 2.5):
+        with pytest.raises(ValueError, match="views"):
+            learner.with_settings(views=wrong)
+    photographs = make_learner(replace(config, network=Conv4Config(channels=3, width=8, size=16)), seed=0)
+    assert photographs.settings() == ()
+    with pytest.raises(ValueError, match="views"):
+        replace(photographs.config, views=2)

@@ -686,3 +686,14 @@ def test_the_wrong_queries_are_on_the_first_page_and_all_can_be_seen(panel):
 def test_a_picture_for_every_class_of_the_page(panel):
     for class_id, image in enumerate(panel.picker.thumbnails):
         assert image.value == plots.thumbnail(panel.session.dataset.of_class(class_id)[0].numpy())
+
+
+def test_as_an_app_no_folder_of_the_server_is_opened(monkeypatch, tmp_path):
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
+    panel = FewShotPanel(DemoSession("protonet-omniglot_vinyals"))
+    data, asked = panel.data, panel.requested
+    assert not any(data.folder in getattr(row, "children", ()) for row in data.children), "no box for a path"
+    assert [value for _, value in data.dataset.options] == list(panel.session.shelf.names)
+    data.folder.value = str(tmp_path)  # whatever a browser sends
+    data.open_folder()
+    assert panel.requested is asked

@@ -135,7 +135,7 @@ class CompareSession(DemoSession):
         ValueError where nobody is left.
         """
         own, names = self.own_values(settings), self._taking_part(left_aside)
-        left_out, learnings, kept = dict(self.dataset.left_out), {}, {}
+        left_out, learnings, kept = {}, {}, {}
         for number, name in enumerate(names):
             if on_learner is not None:
                 on_learner(name, number, len(names))
@@ -148,7 +148,7 @@ class CompareSession(DemoSession):
                 self._learned[key] = kept[key] = learnings[name] = learning
         _check_some(learnings, left_out, names)
         self._learned = kept
-        return Comparison(learnings, left_out)
+        return Comparison(learnings, {**left_out, **self.dataset.left_out})
 
     def _taking_part(self, left_aside: Collection[str]) -> list[str]:
         return [name for name in self.dataset.by_learner if name not in left_aside]
@@ -193,7 +193,7 @@ class CompareSession(DemoSession):
         it to stop. Raises ValueError where nobody is left.
         """
         own, names = self.own_values(settings), self._taking_part(left_aside)
-        results, left_out = {}, dict(self.dataset.left_out)
+        results, left_out = {}, {}
         for name in names:
             so_far = PairedResults(dict(results), dict(left_out))
 
@@ -207,7 +207,7 @@ class CompareSession(DemoSession):
             except (ValueError, FloatingPointError) as error:
                 left_out[name] = str(error)
         _check_some(results, left_out, names)
-        return PairedResults(results, left_out)
+        return PairedResults(results, {**left_out, **self.dataset.left_out})
 
     def _evaluate_one(self, name: str, own_values: Mapping[str, float], n_episodes: int, on_progress: Callable) -> Evaluation:
         learner, sampler = self.learner_of(name, own_values), self.sampler(name)

@@ -123,3 +123,9 @@ class PairedResults:
         """
         accuracies = {name: torch.tensor(e.episode_accuracies, dtype=torch.float64) for name, e in self.evaluations.items()}
         return {name: Interval.of(values - accuracies[reference or self.best]) for name, values in accuracies.items()}
+
+    def rows(self, reference: str | None = None) -> list[tuple[str, float, float, float, float]]:
+        """Return (name, accuracy, its half width, difference, its half width) of each learner, as `plots.paired_figure` takes them."""
+        differences = self.differences(reference)
+        of_each = {name: (evaluation.accuracy, differences[name]) for name, evaluation in self.evaluations.items()}
+        return [(name, own.mean, own.half_width, paired.mean, paired.half_width) for name, (own, paired) in of_each.items()]

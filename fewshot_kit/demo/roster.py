@@ -29,10 +29,10 @@ class Roster:
         """Take these, or without any all of `pretrained/`. Raises CheckpointError where one that is given cannot be loaded."""
         self._device = device
         self._loaded: dict[str, Checkpoint] = {}
-        for given in dict.fromkeys(checkpoints):
+        for given in checkpoints:
             checkpoint = load_checkpoint(given, device=device) if isinstance(given, str) else given
             if checkpoint.name in self._loaded:
-                raise ValueError(f"two checkpoints are called {checkpoint.name!r}; give them different names")
+                raise ValueError(f"two checkpoints are called {checkpoint.name!r}; give each once, and under a name of its own")
             self._loaded[checkpoint.name] = checkpoint
         self._are_given = bool(self._loaded)
 

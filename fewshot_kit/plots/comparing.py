@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from fewshot_kit.plots.basics import INK, NEUTRAL, PALE, RIGHT, TAGS, WRONG, axes_at, shorten, show_image
 from fewshot_kit.plots.verdicts import UNDECIDED, answer_to, bar_colors, tally, verdict
 
-MOST_COLUMNS = 14  # queries in a figure
+MOST_COLUMNS = 12  # queries in a figure
 LONGEST_NAME = 35  # of a learner
 WIDTH = 9.4  # inches
 GROUNDS = {RIGHT: "#e6f4ea", WRONG: "#fbe4e1", NEUTRAL: "#eceef1"}  # of an answer, by the colour of its verdict
@@ -25,14 +25,14 @@ def answers_figure(
     A column a query, in this order, and no more than there is room for; a row a learner.
     """
     shown = list(range(len(labels)) if order is None else order)[:MOST_COLUMNS]
-    row_height, column_width, left, top = 0.42, 0.455, 2.95, 1.0  # inches
+    row_height, column_width, left, top = 0.42, 0.53, 2.95, 1.08  # inches
     figure = Figure(figsize=(WIDTH, top + row_height * len(probabilities) + 0.08), dpi=100)
     figure.set_label("Answers to the queries: " + "; ".join(f"{name}, {tally(values, labels)}" for name, values in probabilities.items()))
     which = f"{len(shown)} of {len(labels)} queries" if len(shown) < len(labels) else f"all {len(shown)} queries"
     title = f"{which}{', those most differed about first' if order is not None else ''}"
     figure.text(left / WIDTH, 1 - 0.16 / figure.get_figheight(), title, fontsize=8.5, color=NEUTRAL, va="center")
     for column, query in enumerate(shown):
-        picture = axes_at(figure, left + column_width * column, 0.46, 0.42, 0.42)
+        picture = axes_at(figure, left + column_width * column, 0.46, 0.5, 0.5)
         show_image(picture, images[query])
         picture.set_title(f"is {TAGS[labels[query]]}", fontsize=8, pad=2)
     table = axes_at(figure, 0, top, WIDTH, row_height * len(probabilities))
@@ -51,11 +51,11 @@ def _draw_answer(table: Axes, x: float, y: float, probabilities: np.ndarray, tru
     """Draw an answer into its cell: its sign, its letter, and below how sure it is."""
     answer = answer_to(probabilities)
     text, color = verdict(answer, truth)
-    table.add_patch(Rectangle((x, y + 0.02), 0.42, 0.38, facecolor=GROUNDS[color], edgecolor="none"))
+    table.add_patch(Rectangle((x, y + 0.02), 0.5, 0.38, facecolor=GROUNDS[color], edgecolor="none"))
     letter = "" if answer == UNDECIDED else TAGS[answer]
     weight = "bold" if color == WRONG else "normal"
-    table.text(x + 0.21, y + 0.135, f"{text[0]}{letter}", fontsize=9, ha="center", va="center", color=color, weight=weight)
-    table.text(x + 0.21, y + 0.3, f"{100 * np.max(probabilities):.0f} %", fontsize=7, ha="center", va="center", color="#374151")
+    table.text(x + 0.25, y + 0.135, f"{text[0]}{letter}", fontsize=9, ha="center", va="center", color=color, weight=weight)
+    table.text(x + 0.25, y + 0.3, f"{100 * np.nan_to_num(probabilities).max():.0f} %", fontsize=7, ha="center", va="center", color="#374151")
 
 
 def agreement_figure(agreement: np.ndarray, names: Sequence[str]) -> Figure:

@@ -51,7 +51,7 @@ class ComparePanel(EpisodePanel):
         result = [
             _heading("<b>Support</b>, all they learn from:"), _scrolled(self.support_image, "190px"),
             _heading("<b>Answers</b>: ✓ right, ✗ wrong, – undecided; the class's letter, and how sure it is"),
-            _scrolled(self.answers_image, "480px"),
+            _scrolled(self.answers_image, "486px"),
             _heading("<b>The query they differ most about</b>, and what each makes of it"), _scrolled(self.disputed_image, "340px"),
             _heading("<b>Agreement</b>: how many of the queries two learners answer alike"), _scrolled(self.agreement_image, "400px"),
             self.evaluation.frame,
@@ -112,7 +112,7 @@ class ComparePanel(EpisodePanel):
         drawn = []
         for figure in figures(work.learning):
             check()
-            drawn.append((plots.png(figure), figure.get_label()))
+            drawn.append((plots.png(figure, is_kept=True), figure.get_label()))  # with the notebook
         return drawn
 
     def _draw(self) -> None:

@@ -55,13 +55,15 @@ def _draw_answer(table: Axes, x: float, y: float, probabilities: np.ndarray, tru
     letter = "" if answer == UNDECIDED else TAGS[answer]
     weight = "bold" if color == WRONG else "normal"
     table.text(x + 0.25, y + 0.135, f"{text[0]}{letter}", fontsize=9, ha="center", va="center", color=color, weight=weight)
-    table.text(x + 0.25, y + 0.3, f"{100 * np.nan_to_num(probabilities).max():.0f} %", fontsize=7, ha="center", va="center", color="#374151")
+    table.text(
+        x + 0.25, y + 0.3, f"{100 * np.nan_to_num(probabilities).max():.0f} %", fontsize=7, ha="center", va="center", color="#374151"
+    )
 
 
 def agreement_figure(agreement: np.ndarray, names: Sequence[str]) -> Figure:
     """Draw the share of the queries that two learners answer alike, (learners, learners), with the number in each cell."""
     n, cell, left, top = len(names), 0.5, 3.05, 0.42  # inches
-    figure = Figure(figsize=(left + cell * max(n, 4) + 0.1, top + 0.4 * n + 0.1), dpi=100)
+    figure = Figure(figsize=(max(left + cell * n + 0.1, 6.6), top + 0.4 * n + 0.1), dpi=100)
     figure.set_label(_agreement_text(agreement, names))
     axes = axes_at(figure, left, top, cell * n, 0.4 * n)
     axes.imshow(np.nan_to_num(agreement), cmap="Blues", vmin=0, vmax=1.25, aspect="auto")  # the darkest blue still bears letters

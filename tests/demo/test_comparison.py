@@ -2,51 +2,24 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from compared import FAR_TOO_FAST, bare_learners, checkpoint, compare_session, ink_learners, seeded
 from sessions import write_pictures
-from synthetic import COLOUR_NETWORK, NETWORK, coloured_images, tiny_mtl, tiny_reptile
+from synthetic import COLOUR_NETWORK, coloured_images, tiny_mtl, tiny_reptile
 
 from fewshot_kit.data.cancelling import Cancelled
 from fewshot_kit.demo import comparison, roster
 from fewshot_kit.demo.compare_session import CompareSession
 from fewshot_kit.demo.comparison import Comparison, answers, shared_settings
 from fewshot_kit.demo.session import Epoch, Learning
-from fewshot_kit.learners.base import Learner
-from fewshot_kit.learners.configs import MetaSGDConfig, ProtoNetConfig
-from fewshot_kit.learners.meta_sgd import MetaSGD
+from fewshot_kit.learners.configs import ProtoNetConfig
 from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.plots import verdicts
-from fewshot_kit.training.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-
-
-def checkpoint(name: str, learner: Learner) -> Checkpoint:
-    return Checkpoint(name, Path("nowhere"), learner.eval(), {}, "")
-
-
-def seeded(make, config, seed: int = 0) -> Learner:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make(config)
-
-
-def ink_learners() -> list[Checkpoint]:
-    """One with epochs and a learning rate, one whose pictures are larger and that has neither, one whose rates are learned."""
-    return [
-        checkpoint("reptile", tiny_reptile()),
-        checkpoint("protonet", seeded(ProtoNet, ProtoNetConfig(network=replace(NETWORK, size=24)))),
-        checkpoint("meta_sgd", seeded(MetaSGD, MetaSGDConfig(network=NETWORK, inner_lr=1.0, inner_steps=2))),
-    ]
-
-
-def compare_session(checkpoints=None, dataset: str = "characters", **settings) -> CompareSession:
-    made = {"n_way": 3, "n_query": 2, "device": "cpu"} | settings
-    return CompareSession(ink_learners() if checkpoints is None else checkpoints, dataset, **made)
 
 
 def made_up(*probabilities: list, labels: list) -> Comparison:
@@ -215,13 +188,6 @@ def test_pictures_for_nobody_are_an_error_and_change_nothing(photographs):
         with pytest.raises(ValueError, match="holds ink drawings, and no learner here is for them: mtl: its network is for photographs"):
             session.load("drawings")
     assert session.dataset is dataset
-
-
-FAR_TOO_FAST = {"inner_lr": 1e6, "inner_steps": 20}  # for a network without any norm
-
-
-def bare_learners() -> list[Checkpoint]:
-    return [checkpoint("bare", tiny_reptile("none")), *ink_learners()[1:]]
 
 
 def test_one_that_diverges_is_named_and_the_others_stay():

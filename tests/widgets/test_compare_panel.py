@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from compared import FAR_TOO_FAST, bare_learners, checkpoint, compare_session
 from hostile import TEXTS
 from panels import TIMEOUT, press, settle
 from sessions import write_pictures
 from synthetic import tiny_reptile
-from test_comparison import FAR_TOO_FAST, bare_learners, checkpoint, compare_session
 from test_few_shot_panel import draw_a_stroke, png_of, size
 from test_hostile_text import checked, is_shown, name_of
 
@@ -94,8 +94,7 @@ def test_one_stays_ticked(panel):
 
 
 def test_one_that_diverges_is_named_and_the_others_are_shown():
-    panel = ComparePanel(compare_session(bare_learners()), settings={"inner_steps": 20})
-    panel.ask(settings=panel.requested.with_value("inner_lr", FAR_TOO_FAST["inner_lr"]).settings)
+    panel = ComparePanel(compare_session(bare_learners()), settings=FAR_TOO_FAST)
     settle(panel)
     assert panel.shown.learning.names == ("protonet", "meta_sgd") and "left out: bare" in said(panel)
     assert "bare: it diverged" in panel.participants.note.value

@@ -12,9 +12,10 @@ from fewshot_kit.demo.compare_session import CompareSession
 from fewshot_kit.demo.comparison import PairedResults, SharedSetting
 from fewshot_kit.demo.request import Request
 from fewshot_kit.demo.roster import reasons
-from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, Picture, counted, numbered, setting_slider, text
+from fewshot_kit.widgets.controls import TEXT, Picture, counted, numbered, setting_slider, text
 from fewshot_kit.widgets.evaluation import EPISODES, EvaluationControls
 
+WIDE = "180px"  # of the labels: the longest of those that learners have is whole
 BEST = "the best of them"
 ONE_AT_LEAST = "One learner at least takes part."
 
@@ -73,7 +74,7 @@ class SharedSliders(widgets.VBox):
         self.reset_button = widgets.Button(description="Each its own best again", icon="undo", layout=widgets.Layout(width="210px"))
         self.reset_button.on_click(lambda _: on_reset())
         self.note = text(min_height="66px")
-        super().__init__([self.rows, self.note, self.reset_button], layout=widgets.Layout(width="100%"))
+        super().__init__([self.rows, self.note], layout=widgets.Layout(width="100%"))
 
     def show(self, request: Request, shared: Mapping[str, SharedSetting]) -> None:
         """Show the values of a request; sliders that nobody who takes part has are disabled."""
@@ -95,6 +96,8 @@ class SharedSliders(widgets.VBox):
     def _make(self, request: Request, shared: Mapping[str, SharedSetting]) -> None:
         values = request.values()
         self.sliders = {name: setting_slider(replace(known.setting, value=values[name])) for name, known in shared.items()}
+        for slider in self.sliders.values():
+            slider.style.description_width = WIDE
         self.rows.children = tuple(numbered(slider) for slider in self.sliders.values())
         for name, slider in self.sliders.items():  # after the number boxes: `on_turn` may set the slider again
             slider.observe(lambda change, name=name: self._on_turn(name, change["new"]), "value")
@@ -115,7 +118,7 @@ class PairedEvaluation(EvaluationControls):
 
     def __init__(self, on_evaluate: Callable[[], None]):
         super().__init__(on_evaluate)
-        self.reference = widgets.Dropdown(options=[BEST], description="compared with", style={"description_width": DESCRIPTION})
+        self.reference = widgets.Dropdown(options=[BEST], description="compared with", style={"description_width": WIDE})
         self.reference.layout = widgets.Layout(flex="1 1 auto", width="auto", min_width="0")
         self.reference.observe(lambda change: self._draw(), "value")
         self.picture = Picture(flex="0 0 auto", min_width="640px")

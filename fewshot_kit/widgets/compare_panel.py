@@ -47,16 +47,16 @@ class ComparePanel(EpisodePanel):
         )
         for name in ("support", "answers", "disputed", "agreement"):
             getattr(self, f"{name}_image").add_class(f"fewshot-{name}-image")
-        stop = widgets.HBox([self.stop_button], layout=widgets.Layout(width="100%"))
+        buttons = widgets.HBox([self.shared_sliders.reset_button, self.stop_button], layout=widgets.Layout(width="100%"))
         result = [
             _heading("<b>Support</b>, all they learn from:"), _scrolled(self.support_image, "190px"),
             _heading("<b>Answers</b>: ✓ right, ✗ wrong, – undecided; the class's letter, and how sure it is"),
-            _scrolled(self.answers_image, "486px"),
-            _heading("<b>The query they differ most about</b>, and what each makes of it"), _scrolled(self.disputed_image, "340px"),
-            _heading("<b>Agreement</b>: how many of the queries two learners answer alike"), _scrolled(self.agreement_image, "400px"),
+            _scrolled(self.answers_image, "340px"),
+            _heading("<b>The query they differ most about</b>, and what each makes of it"), _scrolled(self.disputed_image, "252px"),
+            _heading("<b>Agreement</b>: how many of the queries two learners answer alike"), _scrolled(self.agreement_image, "340px"),
             self.evaluation.frame,
         ]  # fmt: skip
-        self._lay_out([self.participants, self.shared_sliders, stop], result)
+        self._lay_out([self.participants, self.shared_sliders, buttons], result)
         self._begin()
 
     # What the base asks for.

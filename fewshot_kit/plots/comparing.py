@@ -62,8 +62,9 @@ def _draw_answer(table: Axes, x: float, y: float, probabilities: np.ndarray, tru
 
 def agreement_figure(agreement: np.ndarray, names: Sequence[str]) -> Figure:
     """Draw the share of the queries that two learners answer alike, (learners, learners), with the number in each cell."""
-    n, cell, left, top = len(names), 0.5, 3.05, 0.42  # inches
-    figure = Figure(figsize=(max(left + cell * n + 0.1, 6.6), top + 0.4 * n + 0.1), dpi=100)
+    n, left, top = len(names), 3.05, 0.42  # inches
+    cell = min(0.62, (WIDTH - left - 0.1) / n)
+    figure = Figure(figsize=(WIDTH, top + 0.4 * n + 0.1), dpi=100)
     figure.set_label(_agreement_text(agreement, names))
     axes = axes_at(figure, left, top, cell * n, 0.4 * n)
     axes.imshow(np.nan_to_num(agreement), cmap="Blues", vmin=0, vmax=1.25, aspect="auto")  # the darkest blue still bears letters
@@ -129,7 +130,7 @@ def _draw_bars(axes: Axes, name: str, probabilities: np.ndarray, truth: int | No
     if truth is None:
         said, color = (f"{TAGS[answer]}" if answer != UNDECIDED else "– undecided"), INK
     said = f"{said.split(', is')[0]}{'' if answer == UNDECIDED else f', {100 * probabilities[answer]:.0f} %'}"
-    axes.text(0, 1.0, shorten(name, LONGEST_NAME), transform=axes.transAxes, fontsize=8, va="bottom", linespacing=1.1)
+    axes.text(-0.13, 1.0, shorten(name, LONGEST_NAME), transform=axes.transAxes, fontsize=8, va="bottom", linespacing=1.1)
     axes.text(1.0, 0.5, said.replace(": ", "\n").replace(", ", "\n"), transform=axes.transAxes, fontsize=8, color=color, va="center")
 
 

@@ -123,7 +123,8 @@ class PairedEvaluation(EvaluationControls):
         self.reference.observe(lambda change: self._draw(), "value")
         self.picture = Picture(flex="0 0 auto", min_width="640px")
         self.picture.add_class("fewshot-paired-image")
-        self.frame = widgets.VBox([self.picture], layout=widgets.Layout(width="100%", overflow="auto", display="none"))
+        heading = widgets.HTML(f'<span style="color:{TEXT}"><b>Paired differences</b>: how much better one is on the same episodes</span>')
+        self.frame = widgets.VBox([heading, self.picture], layout=widgets.Layout(width="100%", overflow="auto", display="none"))
         self.results: PairedResults | None = None  # of those that are measured
         self.children = [self.children[0], widgets.HBox([self.reference], layout=widgets.Layout(width="100%")), self.result]
 

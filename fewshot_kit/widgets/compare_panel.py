@@ -53,7 +53,7 @@ class ComparePanel(EpisodePanel):
             _heading("<b>Answers</b>: ✓ right, ✗ wrong, – undecided; the class's letter, and how sure it is"),
             _scrolled(self.answers_image, "340px"),
             _heading("<b>The query they differ most about</b>, and what each makes of it"), _scrolled(self.disputed_image, "252px"),
-            _heading("<b>Agreement</b>: how many of the queries two learners answer alike"), _scrolled(self.agreement_image, "340px"),
+            _heading("<b>Agreement</b>: how many of the queries two learners answer alike"), _scrolled(self.agreement_image, "290px"),
             self.evaluation.frame,
         ]  # fmt: skip
         self._lay_out([self.participants, self.shared_sliders, buttons], result)

@@ -17,7 +17,6 @@ from fewshot_kit.demo.roster import SharedImages
 from fewshot_kit.demo.session import Epoch
 from fewshot_kit.learners.settings import DEFAULT
 from fewshot_kit.plots.verdicts import UNDECIDED, answer_to
-from fewshot_kit.widgets.class_picker import MAX_CHOSEN
 from fewshot_kit.widgets.compare_controls import PairedEvaluation, Participants, SharedSliders
 from fewshot_kit.widgets.controls import TEXT, Picture, counted
 from fewshot_kit.widgets.episode_panel import EpisodePanel
@@ -25,6 +24,7 @@ from fewshot_kit.widgets.own_picture import OwnPicture
 from fewshot_kit.widgets.work import Work
 
 LEAST_WIDTH = "640px"  # of a picture of 940: below, its letters could not be read, and it scrolls
+MOST_CLASSES = 20
 ODD = {  # a picture of the other kind, by the channels of the networks
     1: "; it looks like a photograph, and these learners know ink drawings: their answers are worth little",
     3: "; it has no colours, and these learners know photographs: their answers are worth little",
@@ -40,7 +40,7 @@ class ComparePanel(EpisodePanel):
 
     def __init__(self, session: CompareSession, *, settings: Mapping[str, float] | None = None):
         """Show the session; the sliders start from the given settings, or each learner from those that suit it best."""
-        super().__init__(session, settings=settings, most_classes=MAX_CHOSEN)
+        super().__init__(session, settings=settings, most_classes=MOST_CLASSES)
         self.participants = Participants(lambda left_aside: self.ask(left_aside=left_aside))
         self.support_image, self.answers_image, self.disputed_image, self.agreement_image = (
             Picture(flex="0 0 auto", min_width=LEAST_WIDTH) for _ in range(4)
@@ -51,9 +51,9 @@ class ComparePanel(EpisodePanel):
         result = [
             _heading("<b>Support</b>, all they learn from:"), _scrolled(self.support_image, "190px"),
             _heading("<b>Answers</b>: ✓ right, ✗ wrong, – undecided; the class's letter, and how sure it is"),
-            _scrolled(self.answers_image, "340px"),
-            _heading("<b>The query they differ most about</b>, and what each makes of it"), _scrolled(self.disputed_image, "252px"),
-            _heading("<b>Agreement</b>: how many of the queries two learners answer alike"), _scrolled(self.agreement_image, "290px"),
+            _scrolled(self.answers_image, "200px"),
+            _heading("<b>The query they differ most about</b>, and what each makes of it"), _scrolled(self.disputed_image, "170px"),
+            _heading("<b>Agreement</b>: how many of the queries two learners answer alike"), _scrolled(self.agreement_image, "120px"),
             self.evaluation.frame,
         ]  # fmt: skip
         self._lay_out([self.participants, self.shared_sliders, buttons], result)

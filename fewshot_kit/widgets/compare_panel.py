@@ -160,7 +160,8 @@ class ComparePanel(EpisodePanel):
             return f"{who}, no queries to answer{left_out}"
         low, high = min(comparison.n_right.values()), max(comparison.n_right.values())
         right = f"{low} to {high}" if low != high else f"{low}"
-        return f"{who}, {right} of {n_query} queries right, {comparison.n_agreed()} answered alike by all{left_out}"
+        alike = f", {comparison.n_agreed()} answered alike by all" if len(comparison.learnings) > 1 else ""
+        return f"{who}, {right} of {n_query} queries right{alike}{left_out}"
 
 
 def figures(comparison: Comparison) -> list:

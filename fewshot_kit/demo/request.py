@@ -24,6 +24,7 @@ class Request:
     class_ids: tuple[int, ...] | None = None  # taken by hand; None: by chance
     settings: tuple[Setting, ...] = ()
     view: str = ""  # how it is drawn, where a panel knows several ways
+    left_aside: tuple[str, ...] = ()  # learners that take no part, where a panel compares several
     opened: int = 0  # counts a person's openings of a data set: the same folder opened again is read again
 
     def episode(self) -> dict:
@@ -37,6 +38,10 @@ class Request:
     def values(self) -> dict[str, float]:
         """Return the settings by name, as `DemoSession.learn` takes them."""
         return {setting.name: setting.value for setting in self.settings}
+
+    def by_hand(self) -> dict[str, float]:
+        """Return those of the settings that were turned by hand."""
+        return {setting.name: setting.value for setting in self.settings if setting.source == CHOSEN}
 
     def changed(self, **changes) -> "Request":
         """Return it with these changes; classes taken by hand end with another data set, number of classes or seed."""

@@ -21,11 +21,11 @@ FRAME = "#c9ced6"  # of a picture
 TAGS = (*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase))  # one letter a class: short enough for a bar
 
 
-def png(figure: Figure) -> bytes:
-    """Render a figure and return it as PNG."""
+def png(figure: Figure, *, is_kept: bool = False) -> bytes:
+    """Render a figure and return it as PNG: one to be kept takes longer, and is smaller."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return encode(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    return encode(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]), is_kept=is_kept)
 
 
 class Shown:
@@ -34,7 +34,7 @@ class Shown:
     def __init__(self, figure: Figure, text: str = ""):
         """Render the figure. `text` describes it in a sentence; without, the figure's own label does."""
         self.sentence = " ".join((text or figure.get_label() or "a figure").split())
-        self.data = png(figure)
+        self.data = png(figure, is_kept=True)
         picture = Image.open(io.BytesIO(self.data))
         # Of the pixels, not of the PNG: another version of the compressor makes other bytes of the same picture.
         content = hashlib.sha256(picture.tobytes()).hexdigest()[:12]
@@ -54,9 +54,10 @@ def show(figure: Figure, text: str = "") -> None:
     display(Shown(figure, text))
 
 
-def encode(picture: Image.Image) -> bytes:
+def encode(picture: Image.Image, *, is_kept: bool = False) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)  # pictures of flat areas: fast, and small all the same
+    how = {"compress_level": 6} if is_kept else {"compress_level": 1, "compress_type": zlib.Z_RLE}  # for flat areas: fast, and small enough
+    picture.save(buffer, "PNG", **how)
     return buffer.getvalue()
 
 

@@ -9,8 +9,9 @@ from fewshot_kit.data.cancelling import Check
 from fewshot_kit.demo.detection import DetectionSession, Findings, FoundEpoch
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN
 from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, Picture, numbered
-from fewshot_kit.widgets.episode_panel import EpisodePanel, Work
+from fewshot_kit.widgets.episode_panel import EpisodePanel
 from fewshot_kit.widgets.own_boxes import OwnBoxes, OwnTask
+from fewshot_kit.widgets.work import Work
 
 THRESHOLD = 0.5  # the probability to show boxes from, at first
 LEAST_WIDTH = "640px"  # of a picture of 920: below, its letters could not be read, and it scrolls

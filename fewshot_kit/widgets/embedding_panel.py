@@ -13,7 +13,8 @@ from fewshot_kit.demo.projection import get_tsne_ready
 from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.plots.verdicts import UNDECIDED, answer_to, answers, verdict
 from fewshot_kit.widgets.controls import DESCRIPTION, Picture, int_slider, numbered, set_range
-from fewshot_kit.widgets.episode_panel import EpisodePanel, Work
+from fewshot_kit.widgets.episode_panel import EpisodePanel
+from fewshot_kit.widgets.work import Work
 
 LEAST_WIDTH = "640px"  # of the picture of 920: below, its letters could not be read, and it scrolls
 MOST_CLASSES = 20

@@ -3,8 +3,8 @@
 import html
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import ipywidgets as widgets
@@ -22,21 +22,8 @@ from fewshot_kit.widgets.controls import TEXT, StatusLine, counted, numbered, sa
 from fewshot_kit.widgets.data_controls import DataControls
 from fewshot_kit.widgets.evaluation import NO_QUERIES, EvaluationControls
 from fewshot_kit.widgets.own_picture import OwnPicture
+from fewshot_kit.widgets.work import Work
 from fewshot_kit.widgets.worker import Worker
-
-
-@dataclass(frozen=True)
-class Work:
-    """A request being served, or served: what of it there is, on which pictures, and what was learned so far."""
-
-    asked: Request  # as it came from the controls
-    request: Request  # as far as the data set can serve it
-    images: ClassImages | None = None  # until they are read
-    notes: tuple[str, ...] = ()  # what had to be lowered, in words
-    warning: str = ""  # what a person must know of these pictures, HTML
-    epochs: list[Epoch] = field(default_factory=list)
-    learning: Learning | None = None  # when it is done, or was stopped
-    drawn: object = None  # what the picture is drawn from, beside the learning
 
 
 class EpisodePanel(widgets.VBox):
@@ -49,6 +36,7 @@ class EpisodePanel(widgets.VBox):
 
     keeps_what_was_learned = False  # of a learning that is stopped: else the one before stays
     own_title = "Try a picture of your own"
+    Evaluation = EvaluationControls
 
     def __init__(self, session: DemoSession, *, settings: Mapping[str, float] | None, most_classes: int):
         """Show the session; the sliders start from the given settings, or from those that suit its checkpoint best."""
@@ -63,7 +51,7 @@ class EpisodePanel(widgets.VBox):
         self.data = DataControls(session.shelf, lambda: self.requested, self.ask, self.load, most_classes=most_classes)
         self.picker = ClassPicker(session.dataset, self.choose, min(MAX_CHOSEN, session.learner.max_way or MAX_CHOSEN))
         self.own_picture = self._own_part()
-        self.evaluation = EvaluationControls(self.evaluate)
+        self.evaluation = self.Evaluation(self.evaluate)
         self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
         self.stop_button.on_click(lambda _: self.stop())
         self._make_sliders()
@@ -164,7 +152,7 @@ class EpisodePanel(widgets.VBox):
             check()
             self._show_epoch(work, epoch)
 
-        learning = self.session.learn(work.request.values(), on_epoch=note)
+        learning = self._learn(work.request, note)
         text = f"learned in {time.perf_counter() - started:.2f} s"
         self._finish(replace(work, learning=learning), check, f"{text}{self._at(work.request)}")
 
@@ -174,8 +162,7 @@ class EpisodePanel(widgets.VBox):
         if known is None:
             images = self.session.dataset if self.shown is None else self.session.read(asked.dataset, check)
             known = Work(asked, asked, images, warning=self._warning(asked.dataset, check))
-        limits = Limits.of(known.images, self.session.learner.max_way)
-        request, notes = limits.fit(asked, self.shown.request if self.shown else None)
+        request, notes = self._limits(known.images).fit(asked, self.shown.request if self.shown else None)
         return Work(asked, request, known.images, tuple(notes), known.warning)
 
     def _finish(self, work: Work, check: Check, text: str) -> None:
@@ -232,7 +219,7 @@ class EpisodePanel(widgets.VBox):
             if not any(self.requested is request for request in served):
                 return
             self.requested = request = work.request
-            self.data.show(request, work.images, Limits.of(work.images, self.session.learner.max_way))
+            self.data.show(request, work.images, self._limits(work.images))
             for name, value in request.values().items():
                 self.sliders[name].value = value
             self.picker.show(work.images)
@@ -249,13 +236,24 @@ class EpisodePanel(widgets.VBox):
         self._say_shown("on show: ")
         self.stop_button.disabled = False
         try:
-            self.evaluation.measure(self.session, request.values(), f"{self._where()}{self._at(request)}", check)
+            self._measure(request, check)
         finally:
             self.stop_button.disabled = True
 
     def _own_part(self) -> widgets.Widget:
         """Return the part for a person's own pictures, which asks `classify` for an answer."""
         return OwnPicture(self.classify, may_draw=self.session.learner.preprocessing.channels == 1)
+
+    # What a subclass may do otherwise.
+
+    def _limits(self, images: ClassImages) -> Limits:
+        return Limits.of(images, self.session.learner.max_way)
+
+    def _learn(self, request: Request, on_epoch: Callable[[Epoch], None]) -> Learning:
+        return self.session.learn(request.values(), on_epoch=on_epoch)
+
+    def _measure(self, request: Request, check: Check) -> None:
+        self.evaluation.measure(self.session, request.values(), f"{self._where()}{self._at(request)}", check)
 
     # What a subclass does. No abstract methods: a widget's metaclass is that of traitlets, which enforces none.
 

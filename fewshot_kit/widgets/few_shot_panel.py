@@ -12,7 +12,8 @@ from fewshot_kit.data.episodes import Episode
 from fewshot_kit.demo.session import DemoSession, Epoch
 from fewshot_kit.widgets.class_picker import MAX_CHOSEN
 from fewshot_kit.widgets.controls import TEXT, Picture, int_slider, numbered, set_range
-from fewshot_kit.widgets.episode_panel import EpisodePanel, Work
+from fewshot_kit.widgets.episode_panel import EpisodePanel
+from fewshot_kit.widgets.work import Work
 
 FRAME_SECONDS = 0.12  # at least, between two pictures of a learning under way: drawing must not slow the learning down
 LEAST_WIDTH = "640px"  # of a picture of 920: below, its letters could not be read, and it scrolls

@@ -21,6 +21,7 @@ FIGURES = {
     "learning": lambda values: plots.LearningPicture(images(3), LABELS, 3).draw([1.0], values, 1),
     "steps": lambda values: plots.png(plots.steps_figure(images(3), LABELS, values[None])),
     "before and after": lambda values: plots.png(plots.before_after_figure(images(3), LABELS, values, values)),
+    "answers": lambda values: plots.png(plots.answers_figure(images(3), LABELS, {"model": values})),
     "probabilities": lambda values: plots.png(plots.probabilities_figure(images(3), LABELS, {"model": values})),
 }
 

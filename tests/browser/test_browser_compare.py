@@ -1,0 +1,106 @@
+"""A person compares learners: turns a slider, unticks one, draws a picture, measures all and stops; in both themes, wide and narrow."""
+
+import re
+from pathlib import Path
+
+import pytest
+import test_browser
+from test_browser import ERRORS, HAS_RUN, STARTUP, Person, jupyter, person_at
+from test_browser_states import CONTRAST, set_theme
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "compare.ipynb"
+SHOWN = "() => { const image = document.querySelector('img.fewshot-answers-image'); return image && image.naturalWidth > 0 }"
+UNCLIPPED = (
+    """() => [...document.querySelectorAll('.fewshot-groups .widget-checkbox label')].every(e => e.scrollWidth <= e.clientWidth + 1)"""
+)
+
+
+class Judge(Person):
+    """A person at the panel of a comparison."""
+
+    def run_all(self) -> None:
+        self.page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        self.page.wait_for_function(HAS_RUN, arg=ERRORS, timeout=STARTUP)
+        self.sees_no_error()
+        self.page.wait_for_function(SHOWN)
+
+    def place(self) -> list[float]:
+        """Return where the pictures are, below the first one, and how large."""
+        boxes = [self.page.locator(f"img.fewshot-{name}-image").bounding_box() for name in ("support", "answers", "disputed", "agreement")]
+        return [round(number) for box in boxes for number in (box["y"] - boxes[0]["y"], box["width"], box["height"])]
+
+    def look_at(self, selector: str) -> None:
+        self.page.locator(selector).first.evaluate("element => element.scrollIntoView({block: 'start'})")
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Let the browser's tests open the notebook that compares."""
+    monkeypatch.setattr(test_browser, "NOTEBOOK", NOTEBOOK)
+    monkeypatch.setattr(test_browser, "Person", Judge)
+
+
+@pytest.mark.parametrize(("theme", "width"), [("Light", 900), ("Dark", 1400)])
+def test_a_person_compares_learners(tmp_path, notebook, theme, width):
+    set_theme(tmp_path, theme)
+    with (
+        jupyter("jupyterlab", tmp_path) as (address, token),
+        person_at(f"{address}/lab/tree/{NOTEBOOK.name}?token={token}", width) as person,
+    ):
+        page = person.page
+        person.show_top()
+        person.shoot(f"compare_{width}_1_opening")
+        columns, output = (
+            page.locator(place).first.bounding_box() for place in (".fewshot-columns", ".jp-OutputArea-output:has(.fewshot-columns)")
+        )
+        assert columns["width"] <= output["width"] + 1, "nothing runs out of the page"
+        assert page.locator(".fewshot-status span").first.evaluate(CONTRAST) >= 4.5
+        assert page.evaluate(UNCLIPPED), "names of learners are whole"
+        person.look_at("img.fewshot-answers-image")
+        person.shoot(f"compare_{width}_2_answers")
+        place = person.place()
+
+        with person.sees_change("answers"):
+            person.type_number("epochs", "1")
+        person.sees_status("epochs 1 for all who have it; 9 learners")
+        assert person.place() == place, "nothing jumped"
+        with person.sees_change("answers", "agreement"):
+            page.get_by_label("maml-quickdraw", exact=True).uncheck()
+        person.sees_status("8 learners")
+        person.show_top()
+        person.shoot(f"compare_{width}_3_turned_and_unticked")
+        person.press("Each its own best again")
+        person.sees_status("each at its own best; 8 learners")
+
+        person.unfold("Try a picture of your own")
+        person.draw()
+        page.locator("img.fewshot-answer-image:visible").wait_for()
+        page.get_by_text(re.compile("Your picture: [1-8] of 8 learners")).wait_for()
+        person.shoot(f"compare_{width}_4_own_picture")
+        person.unfold("Try a picture of your own")
+
+        for name in ("maml-omniglot_vinyals", "meta_sgd-quickdraw", "reptile-omniglot"):  # whose measurements take long
+            page.get_by_label(name, exact=True).uncheck()
+        person.sees_status("5 learners")
+        person.press(r"Evaluate on \d+ episodes")
+        page.locator(".fewshot-result", has_text=re.compile("5 learners on the same 200 episodes.*Chance: 20.0 %")).wait_for()
+        page.locator("img.fewshot-paired-image:visible").wait_for()
+        person.look_at(".fewshot-result")
+        person.shoot(f"compare_{width}_5_measured")
+        page.get_by_label("compared with").select_option("protonet-omniglot_vinyals")
+        page.get_by_role("img", name=re.compile("Accuracy above that of protonet-omniglot_vinyals on")).wait_for()
+        person.look_at("img.fewshot-agreement-image")
+        person.shoot(f"compare_{width}_6_compared_with_another")
+
+        page.get_by_label("maml-quickdraw", exact=True).check()
+        person.sees_status("6 learners")
+        person.press(r"Evaluate on \d+ episodes")
+        page.locator(".fewshot-result", has_text="measuring maml-quickdraw").wait_for()
+        person.press("Stop")
+        person.sees_status("stopped; on show: ")
+        person.open_folder("/no/such/folder")
+        person.sees_status("Error.*no/such/folder")
+        person.show_top()
+        person.shoot(f"compare_{width}_7_error")
+        person.sees_no_error()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 from synthetic import CONFIG, NETWORK, noisy_images, same_state, train_on
 
 from fewshot_kit import __main__ as command_line
@@ -26,7 +27,9 @@ from fewshot_kit.training.checkpoints import load_checkpoint, sha256
 from fewshot_kit.training.commands import training_command
 from fewshot_kit.training.config import TrainConfig
 from fewshot_kit.training.export import export_run, record_result
+from fewshot_kit.training.run_folder import LAST
 from fewshot_kit.training.train import BEST, LOG, open_run, run_settings, train
+from fewshot_kit.training.weights import read_tensors, write_tensors
 
 TRAIN = TrainConfig(
     source=TaskSource("noisy", rotations=True), val_way=3, val_query=2, outer_steps=6, meta_lr=0.01, evaluate_every=2, evaluation_episodes=3
@@ -79,6 +82,23 @@ def test_an_exported_run_is_a_checkpoint_of_its_best_weights(run, folder):
 
 def chosen(n_way: int, n_shot: int, **values: float) -> dict:
     return {"n_way": n_way, "n_shot": n_shot, "values": values}
+
+
+def test_a_checkpoint_may_be_the_mean_of_the_best_and_the_last_weights(run, tmp_path):
+    moved = shutil.copytree(run, tmp_path / "moved")
+    tensors, metadata = read_tensors(run / LAST)
+    tensors |= {name: value + 1 for name, value in tensors.items() if name.startswith("model.") and value.is_floating_point()}
+    write_tensors(moved / LAST, tensors, metadata)
+    averaged = load_checkpoint(export_run(moved, "mean", out=tmp_path, average=True)).learner.released_state()
+    best, _ = read_tensors(run / BEST)
+    assert averaged.keys() == best.keys()
+    for name, value in averaged.items():
+        torch.testing.assert_close(value, (best[name] + tensors[f"model.{name}"]) / 2)
+    assert f"averaged with those of step {TRAIN.outer_steps}" in " ".join(card_of(tmp_path / "mean").split())
+    (moved / LAST).write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="export without --average"):
+        export_run(moved, "broken", out=tmp_path, average=True)
+    assert not (tmp_path / "broken").exists()
 
 
 def test_settings_found_for_a_way_and_shot_are_taken_there_and_the_nearest_elsewhere(run, tmp_path):

@@ -4,8 +4,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from fewshot_kit.learners.configs import LogisticConfig
@@ -42,6 +40,9 @@ class Logistic(NearestMean):
         return torch.from_numpy(np.stack(rows)).to(features).unsqueeze(2)
 
     def _rows(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        from sklearn.exceptions import ConvergenceWarning  # takes two seconds to import, and nothing else needs it
+        from sklearn.linear_model import LogisticRegression
+
         regression = LogisticRegression(C=self.config.inverse_regularisation, max_iter=MOST_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # near enough

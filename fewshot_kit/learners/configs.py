@@ -24,12 +24,15 @@ class GradientConfig(LearnerConfig):
     inner_lr: float = 0.01
     inner_steps: int = 10  # full-batch steps ("epochs")
     head_lr_scale: float = 50.0  # a zero head has few steps to grow in; of a learned one, the papers have 1
+    views: int = 1  # of a drawing before a person: it learns from, and answers, it and as other hands might have drawn it
 
     def __post_init__(self):
         check_inner_loop(self.inner_lr, self.inner_steps)
         super().__post_init__()
         if self.update_rule not in UPDATE_RULES:
             raise ValueError(f"update_rule must be one of {', '.join(UPDATE_RULES)}, not {self.update_rule!r}")
+        check_at_least(self, views=1)
+        check_at_most(self, views=MOST_HANDS if self.network.channels == 1 else 1)
         if not self.head_lr_scale > 0:
             raise ValueError(f"head_lr_scale must be above 0, not {self.head_lr_scale}")
         if self.head not in ("zero", "learned"):
@@ -108,6 +111,7 @@ class MetaLSTMConfig(LearnerConfig):
     # What a learner that goes through its inner loop asks, and what has but one answer here.
     inner_lr: ClassVar[float] = 1.0
     train_inner_lr: ClassVar[float] = 1.0
+    views: ClassVar[int] = 1
     first_order: ClassVar[bool] = True
     adapt_only: ClassVar[str] = "all"
 

@@ -3,7 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -28,7 +28,8 @@ from fewshot_kit.learners.fine_tune import (
     task_loss,
 )
 from fewshot_kit.learners.heads import HEAD, first_rows, zero_head
-from fewshot_kit.learners.settings import Setting, epochs, learning_rate
+from fewshot_kit.learners.settings import Setting, epochs, hands, learning_rate
+from fewshot_kit.learners.views import ink_views_of
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads, n_workers
 
@@ -44,11 +45,13 @@ class TunedPredictor:
     lock: threading.Lock
     parameters: Parameters
     buffers: Parameters
+    views: int = 1
     transductive: bool = False
 
     def __call__(self, images: Tensor) -> Tensor:
         with self.lock:
-            return predict(self.network, self.parameters, self.buffers, images, transductive=self.transductive)
+            logits = predict(self.network, self.parameters, self.buffers, seen_by(images, self.views), transductive=self.transductive)
+        return logits.unflatten(0, (self.views, -1)).mean(0)
 
 
 class GradientLearner(TrainableLearner):
@@ -74,13 +77,18 @@ class GradientLearner(TrainableLearner):
     def adapt(self, support: LabelledImages, *, on_step: OnStep | None = None, transductive: bool = False) -> TunedPredictor:
         """Fine-tune a copy of theta on the whole support, `inner_steps` steps of `inner_lr`."""
         self.check_way(support.n_way)
-        predictor = _predictor_maker(self.network, transductive)
+        predictor = _predictor_maker(self.network, self.config.views, transductive)
 
         def report(step: int, loss: Tensor, parameters: Parameters, buffers: Parameters) -> None:
             if on_step is not None:
                 on_step(step, loss.item(), predictor(parameters, clone(buffers)))
 
-        return predictor(*self.inner_loop(support.to(self.device), report))
+        return predictor(*self.inner_loop(self.learned_from(support.to(self.device)), report))
+
+    def learned_from(self, support: LabelledImages) -> LabelledImages:
+        """Return the support with its `views`."""
+        views = self.config.views
+        return replace(support, images=seen_by(support.images, views), labels=support.labels.repeat(views)) if views > 1 else support
 
     @torch.no_grad()
     def inner_loop(
@@ -124,7 +132,7 @@ class GradientLearner(TrainableLearner):
 
     def predictor_from(self, state: dict[str, Tensor]) -> TunedPredictor:
         parts = ({name.removeprefix(kind): v.to(self.device) for name, v in state.items() if name.startswith(kind)} for kind in _KINDS)
-        return _predictor_maker(self.network, False)(*parts)
+        return _predictor_maker(self.network, self.config.views, False)(*parts)
 
     # Many episodes at once.
 
@@ -135,7 +143,7 @@ class GradientLearner(TrainableLearner):
         """
         if self.device.type != "cpu":
             return self.predict_stack(episodes, transductive=transductive)
-        if len(episodes[0].support) > STACKED_SUPPORT:
+        if self.config.views * len(episodes[0].support) > STACKED_SUPPORT:
             parts = map_in_threads(partial(self.predict_episode, transductive=transductive), episodes)
             return torch.stack([logits for logits, _ in parts]), torch.stack([loss for _, loss in parts])
         size = -(-len(episodes) // n_workers())
@@ -147,20 +155,34 @@ class GradientLearner(TrainableLearner):
     def predict_stack(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
         """Adapt to these episodes as one stack."""
         self.check_way(episodes[0].n_way)
-        (images, labels), (queries, _) = stack_episodes([episode.to(self.device) for episode in episodes])
+        here = [episode.to(self.device) for episode in episodes]
+        (images, labels), (queries, _) = stack_episodes([self._seen(episode) for episode in here])
         theta = stack(detached(self.theta(episodes[0].n_way)), len(episodes))
         buffers = stack(self.buffers_of_network(), len(episodes))
         network = copy.deepcopy(self.network)  # functional_call swaps parameters in place: a copy a thread
         gradient, batches = stacked_gradient(network, buffers, only=self.adapted_part()), [(images, labels)] * self.config.inner_steps
         phi = fine_tune(gradient, theta, batches, self.rule(self.config.inner_lr))
         support_loss = stacked_loss(network, phi, buffers, images, labels)
-        return stacked_predict(network, phi, buffers, queries, transductive=transductive), support_loss
+        logits = stacked_predict(network, phi, buffers, queries, transductive=transductive)
+        return logits.unflatten(1, (self.config.views, -1)).mean(1), support_loss
+
+    def _seen(self, episode: Episode) -> Episode:
+        """Return an episode with the views of its pictures, the queries' view by view."""
+        query, views = episode.query, self.config.views
+        if views == 1:
+            return episode
+        queries = replace(query, images=seen_by(query.images, views), labels=query.labels.repeat(views))
+        return replace(episode, support=self.learned_from(episode.support), query=queries)
 
     # What it says of itself.
 
     def settings(self) -> tuple[Setting, ...]:
         rate = learning_rate(self.config.inner_lr, self.source_of("inner_lr"))
-        return rate, epochs(self.config.inner_steps, self.source_of("inner_steps"))
+        return rate, epochs(self.config.inner_steps, self.source_of("inner_steps")), *self.looks()
+
+    def looks(self) -> tuple[Setting, ...]:
+        """Return how often a drawing is looked at; of photographs, there is nothing to set."""
+        return (hands(self.config.views, self.source_of("views")),) if self.preprocessing.channels == 1 else ()
 
     def describe(self) -> str:
         config = self.config
@@ -173,7 +195,12 @@ class GradientLearner(TrainableLearner):
         return "starts at zero" if self.config.head == "zero" else f"starts where it was learned, for at most {self.max_way} classes"
 
 
-def _predictor_maker(network: nn.Module, transductive: bool) -> Callable[[Parameters, Parameters], TunedPredictor]:
+def seen_by(images: Tensor, views: int) -> Tensor:
+    """Return the views of pictures (n, c, h, w) one after the other, (views * n, c, h, w)."""
+    return torch.cat(list(ink_views_of(images, views))) if views > 1 else images
+
+
+def _predictor_maker(network: nn.Module, views: int, transductive: bool) -> Callable[[Parameters, Parameters], TunedPredictor]:
     """Return a function that makes predictors on one copy of the network."""
     network, lock = copy.deepcopy(network), threading.Lock()
-    return lambda parameters, buffers: TunedPredictor(network, lock, parameters, buffers, transductive)
+    return lambda parameters, buffers: TunedPredictor(network, lock, parameters, buffers, views, transductive)

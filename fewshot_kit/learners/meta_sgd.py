@@ -40,7 +40,7 @@ class MetaSGD(MAML):
 
     def settings(self) -> tuple[Setting, ...]:
         factor = learning_rate(self.config.inner_lr, self.source_of("inner_lr"), label="learned rates ×", low=0.01, high=10.0)
-        return factor, epochs(self.config.inner_steps, self.source_of("inner_steps"))
+        return factor, epochs(self.config.inner_steps, self.source_of("inner_steps")), *self.looks()
 
     def describe(self) -> str:
         steps, factor, head = self.config.inner_steps, self.config.inner_lr, self.describe_head()

@@ -47,7 +47,11 @@ class WarmProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         if cmd[0] == sys.executable and LAUNCHER in cmd:
-            order = {"argv": cmd[cmd.index(LAUNCHER) + 1 :], "cwd": kwargs.get("cwd"), "env": dict(kwargs.get("env") or os.environ)}
+            order = {
+                "argv": cmd[cmd.index(LAUNCHER) + 1 :],
+                "cwd": str(kwargs.get("cwd") or os.getcwd()),
+                "env": dict(kwargs.get("env") or os.environ),
+            }
             pid = forked(order)
             if pid is not None:
                 self.process, self.pid, self.pgid, self.cwd = Forked(pid), pid, pid, kwargs.get("cwd")

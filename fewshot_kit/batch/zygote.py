@@ -39,7 +39,7 @@ def main() -> None:
         print(pid, file=answers, flush=True)
 
 
-def become_kernel(argv: list[str], cwd: str | None, env: dict[str, str]) -> NoReturn:
+def become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
     """Be the kernel that `python -m ipykernel_launcher ARGV` would be, in a session of its own."""
     import numpy as np
     from ipykernel.kernelapp import launch_new_instance
@@ -50,8 +50,7 @@ def become_kernel(argv: list[str], cwd: str | None, env: dict[str, str]) -> NoRe
         signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.default_int_handler)
     os.environ.clear()
     os.environ.update({"MPLBACKEND": INLINE, **env, "JPY_PARENT_PID": str(parent)})  # it ends when its parent has ended
-    if cwd is not None:
-        os.chdir(cwd)
+    os.chdir(cwd)
     sys.argv, sys.path[0] = ["ipykernel_launcher", *argv], ""
     random.seed()  # not the numbers of all other kernels
     np.random.seed()

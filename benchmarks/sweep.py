@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -98,7 +99,7 @@ def kills(folder: Path, n_kills: int, seed: int) -> None:
                 break  # done, or the cells of it are
             except subprocess.TimeoutExpired:
                 whom = chance.choice(["driver", "worker"])
-            workers = [child for child in psutil.Process(driver.pid).children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+            workers = _workers(driver.pid)
             if whom == "driver" or not workers:
                 driver.kill()
                 driver.wait()
@@ -111,6 +112,16 @@ def kills(folder: Path, n_kills: int, seed: int) -> None:
     _, table = swept(file, out, 2)
     assert list(table["status"]) == ["done"] * n_cells and sorted(table["square"].astype(int)) == [n**2 for n in range(n_cells)]
     print(f"after {killed['driver']} kills of the driver and {killed['worker']} of a worker: {n_cells} cells, each once in the table")
+
+
+def _workers(driver: int) -> list[psutil.Process]:
+    """Return the processes of a driver that run cells."""
+    found = []
+    for child in psutil.Process(driver).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def many(folder: Path, n_cells: int, workers: int) -> None:

@@ -225,7 +225,7 @@ def _zip(random: Random) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(buffer, "w", random.choice(METHODS)) as file:  # of names twice
         for name, content in _class_folders(random).items():
-            file.writestr(name, content)
+            file.writestr(zipfile.ZipInfo(name), content, file.compression)  # of no date: else it would be that of the clock
         for _ in range(random.choice((0, 0, 1, 2))):
             name = random.choice(NAMES).encode("utf-8", "replace").decode()
             info = zipfile.ZipInfo(name[:60_000] or "e")
@@ -310,7 +310,7 @@ def drawings(random: Random, word: str) -> tuple[str, bytes]:
         return f"{word}.ndjson", content
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", random.choice(METHODS)) as file:
-        file.writestr(f"{word}.ndjson", content)
+        file.writestr(zipfile.ZipInfo(f"{word}.ndjson"), content, file.compression)
     return "simplified.zip", damaged(buffer.getvalue(), random) if random.random() < 0.5 else buffer.getvalue()
 
 

@@ -26,6 +26,7 @@ RECORDED: dict[str, tuple[float, float]] = {
     "meta_sgd-quickdraw": (0.8967, 0.4186),
     "mtl-fc100-5way-1shot": (0.9300, 0.8143),
     "mtl-mini_imagenet-5way-1shot": (0.8767, 0.5116),
+    "protonet-omniglot-alphabets": (0.8900, 0.3946),
     "protonet-omniglot_vinyals": (0.7767, 1.5554),
     "protonet-omniglot_vinyals-annealed": (0.7667, 1.6239),
     "protonet-omniglot_vinyals-augmented": (0.8600, 0.5286),

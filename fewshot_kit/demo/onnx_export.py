@@ -60,8 +60,8 @@ def export_onnx(folder: Path, target: Path) -> Path:
 def _converted(learning: OwnLearning) -> bytes:
     try:
         import onnx  # noqa: F401, only whether it is there
-        import onnxruntime  # noqa: F401, as above
-        import onnxscript  # noqa: F401, which torch uses
+        import onnxruntime  # noqa: F401, only whether it is there
+        import onnxscript  # noqa: F401, only whether it is there: torch uses it
     except ImportError as error:
         raise ValueError(f"ONNX needs the package {error.name}: pip install -e '.[onnx]' in the folder of the kit") from error
     answering = Answering(learning.learner, learning.predictor.centres).eval()

@@ -93,7 +93,7 @@ class Learner(nn.Module, ABC):
 
     def predictor_from(self, state: dict[str, Tensor]) -> Predictor:
         """Return the predictor again from its `predictor_state`."""
-        raise NotImplementedError(f"a predictor of {type(self).__name__} cannot be loaded")  # not abstract: as above
+        raise NotImplementedError(f"a predictor of {type(self).__name__} cannot be loaded")  # not abstract: what is never saved never is
 
     def looked_at(self, images: Tensor) -> Tensor:
         """Return the part of pictures (n, c, h, w) that the network sees; all of it, unless a learner says otherwise."""

@@ -69,7 +69,11 @@ def test_a_new_panel_shows_the_map_of_its_episode(panel):
     expected = panel.session.learn()
     assert panel.map.accuracy() == pytest.approx(expected.accuracy)
     assert f"queries: {round(6 * expected.accuracy)} of 6 right" in panel.status.value
-    assert "characters, 3 classes, 1 picture each" in panel.status.value and not panel.sliders and "epochs" not in panel.status.value
+    assert (
+        "characters, 3 classes, 1 picture each" in panel.status.value
+        and set(panel.sliders) == {"views"}
+        and "epochs" not in panel.status.value
+    )
 
 
 def test_more_shots_move_the_prototypes_and_nothing_else(panel):

@@ -38,14 +38,14 @@ def ladder(name: str) -> list[Rung]:
         learner = replace(learner, **changes)
         rungs.append((what, learner, training))
 
+    training = replace(training, optimizer="adam", meta_lr=0.001, last_lr=0.1)
+    change("one task a step, Adam along a cosine", meta_batch_size=1)
     change("group norm", network=kit.network)
     change("head from zero, 50 times as fast", **_of(kit, "head", "head_lr_scale", "update_rule", "train_inner_lr", "inner_lr"))
     steps = _of(kit, "train_inner_steps", "inner_steps")
     if any(getattr(learner, key) != value for key, value in steps.items()):
         change("the kit's inner steps", **steps)
     change("20-way tasks", **_of(kit, "train_way", *(["train_query"] if name != "reptile" else [])))
-    training = replace(training, optimizer="adam", meta_lr=0.001, last_lr=0.1)
-    change("one task a step, Adam along a cosine", meta_batch_size=1)
     training = replace(training, source=replace(training.source, augment=True))
     change("pictures changed at random: the kit's", **_of(kit))
     assert learner == kit, (learner, kit)

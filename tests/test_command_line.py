@@ -61,7 +61,7 @@ def test_evaluate_prints_what_evaluate_measures(folder, capsys, tmp_path):
     assert capsys.readouterr().out == f"{expected}\n"
     written = json.loads((tmp_path / "new" / "result.json").read_text(encoding="utf-8"))
     assert written == {**expected.to_dict(), "checkpoint": "tiny", "seconds": written["seconds"]}
-    assert written["settings"] == {"inner_lr": 0.1, "inner_steps": 3}
+    assert written["settings"] == {"inner_lr": 0.1, "inner_steps": 3, "views": 1}
 
 
 def test_json_on_standard_output_is_that_of_the_file(folder, capsys, tmp_path):
@@ -72,7 +72,7 @@ def test_json_on_standard_output_is_that_of_the_file(folder, capsys, tmp_path):
     printed = json.loads(capsys.readouterr().out)
     written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert printed | {"seconds": 0} == written | {"seconds": 0}
-    assert (printed["settings"], printed["checkpoint"]) == ({"inner_lr": 0.3, "inner_steps": 2}, "tiny")
+    assert (printed["settings"], printed["checkpoint"]) == ({"inner_lr": 0.3, "inner_steps": 2, "views": 1}, "tiny")
 
 
 def test_a_recorded_result_is_in_the_config_the_card_and_the_list(folder, capsys):

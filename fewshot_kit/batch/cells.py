@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ import fewshot_kit
 from fewshot_kit.batch.sweep_file import Sweep, Value
 from fewshot_kit.data.files import write_text
 from fewshot_kit.data.locks import locked
+from fewshot_kit.data.opening import expanded
 from fewshot_kit.training.checkpoint_folder import CONFIG, CheckpointError, find_checkpoint, read_config
 
 CELLS = "cells"  # the folder they are in
 EXECUTED, RUNNING, FAILED, RESULT, ERROR = "executed.ipynb", "running.ipynb", "failed.ipynb", "result.json", "error.json"
 RESULT_TAG = "result"  # of the notebook's cell that prints the result as JSON
 MOST_ERROR = 2_000  # letters that are kept of an error
+OWN = ("folder", "hf")  # before the path of a person's own pictures or model
 WAITED = 86_400.0  # seconds for another sweep that runs the very same cell
 
 
@@ -42,6 +45,8 @@ def cells_of(sweep: Sweep) -> list[Cell]:
     for parameters in sweep.cells:
         made_of = {"parameters": parameters, "notebook": source, "version": fewshot_kit.__version__}
         made_of["checkpoint"] = _checkpoint_content(parameters.get("checkpoint"), sweep.notebook.parent)
+        if folders := _folders_named(parameters, sweep.notebook.parent):
+            made_of["folders"] = folders
         key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:20]
         found.setdefault(key, Cell(sweep.notebook, parameters, key))
     return list(found.values())
@@ -64,6 +69,29 @@ def _checkpoint_content(name: Value, begun_in: Path) -> dict[str, Any] | None:
         return {key: config.get(key) for key in ("sha256", "learner", "hyper_parameters", "settings")}
     except (CheckpointError, OSError, ValueError):  # the notebook says what is wrong with it
         return None
+
+
+def _folders_named(parameters: Mapping[str, Value], begun_in: Path) -> dict[str, str]:
+    """Return of each parameter that names a person's own folder or file, folder:<path> or hf:<path>, what is in it: a hash of the paths,
+    sizes and times of change, which of photographs is quicker than one of their content.
+    """
+    found = {}
+    for name, value in parameters.items():
+        prefix, colon, path = str(value).partition(":")
+        if colon and prefix in OWN:
+            root = begun_in / expanded(path)
+            inside = (Path(folder, file) for folder, _, files in os.walk(root) for file in files)
+            stats = sorted((path.relative_to(root).as_posix(), *_stat(path)) for path in inside) if root.is_dir() else [_stat(root)]
+            found[name] = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+    return found
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # gone, a link to nowhere, a model by its name: the notebook says what is wrong
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def is_done(cell: Cell, out: Path) -> bool:

@@ -24,8 +24,8 @@ class KernelManager(AsyncKernelManager):
 
     def __init__(self, **settings: Any):
         # Left to itself, a manager calls the sockets of all kernels alike. A path may have 108 letters, so they lie with what is temporary.
-        self._sockets = None if IS_WINDOWS else tempfile.mkdtemp(prefix="fewshot-")
-        ours = {} if self._sockets is None else {"transport": "ipc", "ip": str(Path(self._sockets, "kernel"))}
+        self.sockets = None if IS_WINDOWS else tempfile.mkdtemp(prefix="fewshot-")
+        ours = {} if self.sockets is None else {"transport": "ipc", "ip": str(Path(self.sockets, "kernel"))}
         super().__init__(**{**ours, **settings})
 
     async def _async_pre_start_kernel(self, **settings: Any) -> tuple[list[str], dict[str, Any]]:
@@ -38,8 +38,8 @@ class KernelManager(AsyncKernelManager):
 
     async def cleanup_resources(self, restart: bool = False) -> None:
         await super().cleanup_resources(restart=restart)
-        if self._sockets is not None and not restart:
-            shutil.rmtree(self._sockets, ignore_errors=True)
+        if self.sockets is not None and not restart:
+            shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -51,6 +51,7 @@ class WarmProvisioner(LocalProvisioner):
                 "argv": cmd[cmd.index(LAUNCHER) + 1 :],
                 "cwd": str(kwargs.get("cwd") or os.getcwd()),
                 "env": dict(kwargs.get("env") or os.environ),
+                "sockets": self.parent.sockets,
             }
             pid = forked(order)
             if pid is not None:

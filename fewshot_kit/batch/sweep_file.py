@@ -17,7 +17,7 @@ from fewshot_kit.data.opening import open_regular
 
 Value = str | int | float | bool | None
 KEYS = {"notebook", "parameters", "grid", "list"}
-MOST_BYTES = 1_000_000
+MOST_BYTES = 100_000  # YAML is read at a tenth of a megabyte a second or two
 MOST_CELLS = 100_000
 LARGEST = 2**63 - 1  # of whole numbers: what a table holds
 EXAMPLE = "notebook: ../notebooks/evaluate.ipynb, and grid: {seed: [0, 1, 2]}"

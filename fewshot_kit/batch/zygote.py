@@ -1,6 +1,6 @@
 """A process that has imported the kit, and becomes a kernel by a fork for each order: a line of JSON on its input, a process id for it.
 
-It ends with its input, and its kernels with it.
+It ends with its input, and its kernels with it; then it takes away what the kernels of a killed process left.
 """
 
 import gc
@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 from typing import NoReturn
@@ -21,7 +22,7 @@ INLINE = "module://matplotlib_inline.backend_inline"  # as a kernel has it; matp
 
 
 def main() -> None:
-    """Serve orders {"argv", "cwd", "env"} until there are no more."""
+    """Serve orders {"argv", "cwd", "env", "sockets"} until there are no more."""
     os.environ.setdefault("MPLBACKEND", INLINE)
     orders, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
@@ -31,12 +32,17 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a kernel that has ended leaves nothing behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends who gives the orders, and so this
     gc.freeze()
+    folders = []
     for line in orders:
+        order = json.loads(line)
+        folders.append(order.pop("sockets"))
         pid = os.fork()
         if not pid:
             orders.close(), answers.close()
-            become_kernel(**json.loads(line))
+            become_kernel(**order)
         print(pid, file=answers, flush=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def become_kernel(argv: list[str], cwd: str, env: dict[str, str]) -> NoReturn:

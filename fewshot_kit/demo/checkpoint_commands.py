@@ -35,6 +35,8 @@ def export_command(
     """
     if (name is None) == (onnx is None):
         raise ValueError("give --name for a checkpoint made of a run, or --onnx FILE for saved classes")
+    if onnx is not None and (settings or half or average or out != PRETRAINED):
+        raise ValueError("--onnx writes saved classes as they are; leave --settings, --half, --average and --out to checkpoints")
     if onnx is not None and onnx.exists() and not replace:
         raise FileExistsError(f"{onnx} is there already; add --replace to write over it, or choose another name")
     rows = [parse_settings_of(word) for word in settings]

@@ -151,6 +151,13 @@ class GradientLearner(TrainableLearner):
         parts = map_in_threads(partial(self.predict_stack, transductive=transductive), shares)
         return torch.cat([logits for logits, _ in parts]), torch.cat([loss for _, loss in parts])
 
+    def predict_episode(self, episode: Episode, *, transductive: bool = False) -> tuple[Tensor, Tensor]:
+        losses: list[Tensor] = []
+        support = self.learned_from(episode.support.to(self.device))
+        tuned = self.inner_loop(support, lambda step, loss, parameters, buffers: losses.append(loss))
+        predict = _predictor_maker(self.network, self.config.views, transductive)(*tuned)
+        return predict(episode.query.images.to(self.device)), losses[-1]
+
     @torch.no_grad()
     def predict_stack(self, episodes: Sequence[Episode], *, transductive: bool = False) -> tuple[Tensor, Tensor]:
         """Adapt to these episodes as one stack."""
@@ -188,11 +195,15 @@ class GradientLearner(TrainableLearner):
         config = self.config
         return (
             f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "
-            f"the head {self.describe_head()}, and learns {config.head_lr_scale:g} times as fast."
+            f"the head {self.describe_head()}, and learns {config.head_lr_scale:g} times as fast.{self.describe_looks()}"
         )
 
     def describe_head(self) -> str:
         return "starts at zero" if self.config.head == "zero" else f"starts where it was learned, for at most {self.max_way} classes"
+
+    def describe_looks(self) -> str:
+        others = self.config.views - 1
+        return f" It sees each drawing also as {others} other hands might have drawn it." if others else ""
 
 
 def seen_by(images: Tensor, views: int) -> Tensor:

@@ -22,6 +22,11 @@ class Setting:
     scale: Literal["linear", "log"] = "linear"
     is_whole: bool = False
     source: str = DEFAULT  # where the value came from
+    neutral: float | None = None  # the value at which it changes nothing, so that there is nothing to say of it
+
+    @property
+    def is_neutral(self) -> bool:
+        return self.value == self.neutral
 
     def __str__(self) -> str:
         return f"{self.label} {self.value:g}"
@@ -38,27 +43,27 @@ def epochs(value: int, source: str, most: int = 50) -> Setting:
 
 def views(value: int, source: str) -> Setting:
     """Return the setting of how often a picture is looked at: 2, its mirror image too; more, cropped around its middle."""
-    return Setting("views", "views a picture", value, 1, MOST_VIEWS, is_whole=True, source=source)
+    return Setting("views", "views a picture", value, 1, MOST_VIEWS, is_whole=True, source=source, neutral=1)
 
 
 def hands(value: int, source: str) -> Setting:
     """Return the setting of how often a drawing is looked at: as it is, then as other hands might have drawn it."""
-    return Setting("views", "views a drawing", value, 1, MOST_HANDS, is_whole=True, source=source)
+    return Setting("views", "views a drawing", value, 1, MOST_HANDS, is_whole=True, source=source, neutral=1)
 
 
 def middle(value: float, source: str) -> Setting:
     """Return the setting of the share of a picture, around its middle, that is looked at."""
-    return Setting("middle", "middle looked at", value, 0.3, 1.0, source=source)
+    return Setting("middle", "middle looked at", value, 0.3, 1.0, source=source, neutral=1)
 
 
 def support_views(value: int, source: str) -> Setting:
     """Return the setting of how often more a picture that is learned from is looked at, each time wider."""
-    return Setting("support_views", "further views to learn from", value, 0, MOST_WIDER, is_whole=True, source=source)
+    return Setting("support_views", "further views to learn from", value, 0, MOST_WIDER, is_whole=True, source=source, neutral=0)
 
 
 def describe(settings: Sequence[Setting]) -> str:
-    """Write settings as "learning rate 0.02, epochs 10", "" where there is nothing to set."""
-    return ", ".join(str(setting) for setting in settings)
+    """Write settings as "learning rate 0.02, epochs 10", "" where there is nothing to say."""
+    return ", ".join(str(setting) for setting in settings if not setting.is_neutral)
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, float]:

@@ -287,7 +287,7 @@ class EpisodePanel(widgets.VBox):
         return f"{html.escape(title(request.dataset))}, {counts}"
 
     def _at(self, request: Request) -> str:
-        return "".join(f", {html.escape(said(setting))}" for setting in request.settings)
+        return "".join(f", {html.escape(said(setting))}" for setting in request.settings if not setting.is_neutral)
 
     def _verdict(self) -> str:
         learning = self.shown.learning

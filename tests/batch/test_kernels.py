@@ -75,7 +75,9 @@ def test_where_none_can_be_copied_a_kernel_begins_as_usual(results, monkeypatch)
 
 
 def test_kernels_end_with_who_started_them(tmp_path):
+    (tmp_path / "sockets").mkdir()
     order = {"argv": ["-f", str(tmp_path / "connection.json")], "cwd": str(tmp_path), "env": dict(os.environ)}
+    order["sockets"] = str(tmp_path / "sockets")
     code = f"from fewshot_kit.batch.kernels import forked; import time; print(forked({order!r}), flush=True); time.sleep(100)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as starter:
         pid = int(starter.stdout.readline())
@@ -83,6 +85,6 @@ def test_kernels_end_with_who_started_them(tmp_path):
         assert psutil.pid_exists(pid)
         starter.kill()
     deadline = time.monotonic() + 20
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+    while (psutil.pid_exists(pid) or (tmp_path / "sockets").exists()) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not psutil.pid_exists(pid)
+    assert not psutil.pid_exists(pid) and not (tmp_path / "sockets").exists()

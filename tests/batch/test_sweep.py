@@ -77,6 +77,21 @@ def test_a_checkpoint_with_other_settings_makes_another_cell(tmp_path):
     assert len(keys) == 3 and cells_of(sweep)[0].key in keys, "what was measured changes no answer"
 
 
+def test_other_pictures_in_a_persons_folder_make_another_cell(tmp_path):
+    (tmp_path / "mine" / "cats").mkdir(parents=True)
+    sweep, keys = sweep_of(tmp_path, {"checkpoint": "", "word": "folder:mine"}), set()
+    picture = tmp_path / "mine" / "cats" / "1.png"
+    for content in ("a", "abc"):
+        picture.write_text(content)
+        keys.add(cells_of(sweep)[0].key)
+    assert len(keys) == 2 and cells_of(sweep)[0].key in keys
+    picture.unlink()
+    (tmp_path / "mine" / "cats" / "2.png").symlink_to(tmp_path / "nowhere")
+    keys.add(cells_of(sweep)[0].key)
+    shutil.rmtree(tmp_path / "mine")
+    assert len(keys) == 3 and cells_of(sweep)[0].key not in keys
+
+
 def result(out: Path, key: str, content: str) -> Path:
     (out / "cells" / key).mkdir(parents=True, exist_ok=True)
     (out / "cells" / key / RESULT).write_text(content)

@@ -239,7 +239,7 @@ def test_an_evaluation_is_reproducible_and_says_what_it_measured(session):
     assert (first.accuracy, first.loss) == (second.accuracy, second.loss)
     assert shares[-1] == (40, first.accuracy) and len(shares) > 1
     assert (first.n_episodes, first.n_way, first.n_shot, first.n_query) == (40, 3, 1, 2)
-    assert first.settings == {"inner_lr": 0.1, "inner_steps": 3}
+    assert first.settings == {"inner_lr": 0.1, "inner_steps": 3, "views": 1}
     assert (first.dataset, first.split, first.transductive) == ("characters", "test", False)
 
 

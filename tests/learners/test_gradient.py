@@ -25,6 +25,7 @@ from fewshot_kit.learners.fine_tune import Cancelled, detached, logits_of
 from fewshot_kit.learners.nearest_prototype import NearestPrototype
 from fewshot_kit.learners.repmet import RepMet
 from fewshot_kit.learners.reptile import Reptile
+from fewshot_kit.learners.settings import DEFAULT
 from fewshot_kit.networks.configs import NORMS, Conv4Config, PyramidConfig, ResNet12Config
 from fewshot_kit.training.build import make_learner
 from fewshot_kit.training.checkpoints import load_checkpoint, save_checkpoint
@@ -216,16 +217,17 @@ def test_transductive_is_another_answer_with_batch_norm_alone(reptile):
 
 def test_another_inner_loop_on_the_same_weights(reptile):
     other = reptile.with_settings("found on validation", inner_lr=0.5, inner_steps=7)
-    assert {setting.name: setting.value for setting in other.settings()} == {"inner_lr": 0.5, "inner_steps": 7}
-    assert {setting.name: setting.value for setting in reptile.settings()} == {"inner_lr": 0.1, "inner_steps": 3}
-    assert {setting.source for setting in other.settings()} == {"found on validation"} != {setting.source for setting in reptile.settings()}
+    assert {setting.name: setting.value for setting in other.settings()} == {"inner_lr": 0.5, "inner_steps": 7, "views": 1}
+    assert {setting.name: setting.value for setting in reptile.settings()} == {"inner_lr": 0.1, "inner_steps": 3, "views": 1}
+    assert [setting.source for setting in other.settings()] == ["found on validation", "found on validation", DEFAULT]
+    assert {setting.source for setting in reptile.settings()} == {DEFAULT}
     turned = other.with_settings(inner_steps=2)
-    assert [setting.source for setting in turned.settings()] == ["found on validation", "set by hand"]
+    assert [setting.source for setting in turned.settings()] == ["found on validation", "set by hand", DEFAULT]
     assert reptile.with_settings() is reptile
     assert all(p is q for p, q in zip(reptile.parameters(), other.parameters(), strict=True))
     with pytest.raises(ValueError, match="finite number above 0"):
         reptile.with_settings(inner_lr=math.nan)
-    with pytest.raises(ValueError, match="no setting 'sigma'; it has inner_lr, inner_steps"):
+    with pytest.raises(ValueError, match="no setting 'sigma'; it has inner_lr, inner_steps, views"):
         reptile.with_settings(sigma=1)
 
 

@@ -68,6 +68,8 @@ def test_the_command_writes_it_and_never_over_another_file(tmp_path, capsys):
     assert target.read_bytes() == before and main(["export", str(folder), "--onnx", str(target), "--replace"]) == 0
     assert main(["export", str(folder)]) == 1 and "--onnx" in capsys.readouterr().err
     assert main(["export", str(folder), "--onnx", str(tmp_path / "mine.pt")]) == 1 and "my_classes.onnx" in capsys.readouterr().err
+    for more in (["--half"], ["--average"], ["--settings", "5way-1shot:views=2"], ["--out", str(tmp_path)]):
+        assert main(["export", str(folder), "--onnx", str(tmp_path / "x.onnx"), *more]) == 1 and more[0] in capsys.readouterr().err
     assert main(["export", str(tmp_path), "--onnx", str(tmp_path / "x.onnx")]) == 1 and not (tmp_path / "x.onnx").exists()
 
 

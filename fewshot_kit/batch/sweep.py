@@ -85,7 +85,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with (
             LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, env=one_thread, silence_logs=50
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", env=one_thread, silence_logs=50
             ) as cluster,
             Client(cluster) as client,
         ):

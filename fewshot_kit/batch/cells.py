@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ CELLS = "cells"  # the folder they are in
 EXECUTED, RUNNING, FAILED, RESULT, ERROR = "executed.ipynb", "running.ipynb", "failed.ipynb", "result.json", "error.json"
 RESULT_TAG = "result"  # of the notebook's cell that prints the result as JSON
 MOST_ERROR = 2_000  # letters that are kept of an error
-OWN = ("folder", "hf")  # before the path of a person's own pictures or model
+OWN = ("folder", "boxes", "hf")  # before the path of a person's own pictures or model
 WAITED = 86_400.0  # seconds for another sweep that runs the very same cell
 
 
@@ -41,12 +41,14 @@ class Cell:
 
 def cells_of(sweep: Sweep) -> list[Cell]:
     """Return the cells of a sweep, each once: those of equal content are one."""
-    source, found = source_sha256(sweep.notebook), {}
+    source, found, begun_in = source_sha256(sweep.notebook), {}, sweep.notebook.parent
+    checkpoint_content, folder_content = cache(_checkpoint_content), cache(_folder_content)  # a folder is looked through once
     for parameters in sweep.cells:
         made_of = {"parameters": parameters, "notebook": source, "version": fewshot_kit.__version__}
-        made_of["checkpoint"] = _checkpoint_content(parameters.get("checkpoint"), sweep.notebook.parent)
-        if folders := _folders_named(parameters, sweep.notebook.parent):
-            made_of["folders"] = folders
+        made_of["checkpoint"] = checkpoint_content(parameters.get("checkpoint"), begun_in)
+        own = {name: value.partition(":") for name, value in parameters.items() if isinstance(value, str)}
+        if own := {name: folder_content(begun_in / expanded(path)) for name, (kind, _, path) in own.items() if kind in OWN and path}:
+            made_of["folders"] = own
         key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:20]
         found.setdefault(key, Cell(sweep.notebook, parameters, key))
     return list(found.values())
@@ -71,19 +73,19 @@ def _checkpoint_content(name: Value, begun_in: Path) -> dict[str, Any] | None:
         return None
 
 
-def _folders_named(parameters: Mapping[str, Value], begun_in: Path) -> dict[str, str]:
-    """Return of each parameter that names a person's own folder or file, folder:<path> or hf:<path>, what is in it: a hash of the paths,
-    sizes and times of change, which of photographs is quicker than one of their content.
-    """
-    found = {}
-    for name, value in parameters.items():
-        prefix, colon, path = str(value).partition(":")
-        if colon and prefix in OWN:
-            root = begun_in / expanded(path)
-            inside = (Path(folder, file) for folder, _, files in os.walk(root) for file in files)
-            stats = sorted((path.relative_to(root).as_posix(), *_stat(path)) for path in inside) if root.is_dir() else [_stat(root)]
-            found[name] = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
-    return found
+def _folder_content(root: Path) -> str:
+    """Return a hash of the paths, sizes and times of change below a folder, which of photographs is quicker than one of their content."""
+    if not root.is_dir():  # an archive, a model by its name
+        return hashlib.sha256(json.dumps(_stat(root)).encode()).hexdigest()
+    found, seen = [], set()
+    for folder, inside, files in os.walk(root, followlinks=True):  # links too, as pictures are read through them
+        if (place := os.path.realpath(folder)) in seen:
+            inside.clear()
+            continue
+        seen.add(place)
+        paths = [Path(folder, name) for name in files]
+        found += [(path.relative_to(root).as_posix(), *_stat(path)) for path in paths]
+    return hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()
 
 
 def _stat(path: Path) -> tuple[int, int]:
@@ -125,7 +127,8 @@ def _run(cell: Cell, folder: Path, attempt: int) -> bool:
         told = str(error)[-MOST_ERROR:]
         if running.is_file():
             os.replace(running, folder / FAILED)
-        write_text(folder / ERROR, json.dumps({"parameters": cell.parameters, "error": told, "attempts": attempt + 1}, indent=2) + "\n")
+        kept = {"notebook": cell.notebook.name, "parameters": cell.parameters, "error": told, "attempts": attempt + 1}
+        write_text(folder / ERROR, json.dumps(kept, indent=2) + "\n")
         return False
     os.replace(running, folder / EXECUTED)
     seconds = round(time.time() - started, 3)

@@ -26,6 +26,8 @@ def sweep_command(
     """
     if workers is not None and not 1 <= workers <= 1_000:
         raise ValueError(f"workers must be from 1 to 1000, not {workers}")
+    if workers is not None and scheduler is not None:
+        raise ValueError("--workers are of this machine, and a scheduler has its own; leave one of --workers and --scheduler out")
     if not 0 <= retries <= 100:
         raise ValueError(f"retries must be from 0 to 100, not {retries}")
     say("reading the sweep …")

@@ -24,21 +24,22 @@ class KernelManager(AsyncKernelManager):
 
     def __init__(self, **settings: Any):
         # Left to itself, a manager calls the sockets of all kernels alike. A path may have 108 letters, so they lie with what is temporary.
-        self.sockets = None if IS_WINDOWS else tempfile.mkdtemp(prefix="fewshot-")
-        ours = {} if self.sockets is None else {"transport": "ipc", "ip": str(Path(self.sockets, "kernel"))}
-        super().__init__(**{**ours, **settings})
+        self.sockets = Path(tempfile.gettempdir(), f"fewshot-{os.urandom(8).hex()}")
+        super().__init__(**{**({} if IS_WINDOWS else {"transport": "ipc", "ip": str(self.sockets / "kernel")}), **settings})
 
     async def _async_pre_start_kernel(self, **settings: Any) -> tuple[list[str], dict[str, Any]]:
         if self.provisioner is None and not IS_WINDOWS:  # as the base class has it; None unless it is a restart
             self.kernel_id = self.kernel_id or settings.pop("kernel_id", None) or os.urandom(8).hex()
             self.provisioner = WarmProvisioner(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
-        return await super()._async_pre_start_kernel(**settings)
+        prepared = await super()._async_pre_start_kernel(**settings)
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
+        return prepared
 
     pre_start_kernel = _async_pre_start_kernel
 
     async def cleanup_resources(self, restart: bool = False) -> None:
         await super().cleanup_resources(restart=restart)
-        if self.sockets is not None and not restart:
+        if not restart:
             shutil.rmtree(self.sockets, ignore_errors=True)
 
 
@@ -51,7 +52,7 @@ class WarmProvisioner(LocalProvisioner):
                 "argv": cmd[cmd.index(LAUNCHER) + 1 :],
                 "cwd": str(kwargs.get("cwd") or os.getcwd()),
                 "env": dict(kwargs.get("env") or os.environ),
-                "sockets": self.parent.sockets,
+                "sockets": str(self.parent.sockets),
             }
             pid = forked(order)
             if pid is not None:

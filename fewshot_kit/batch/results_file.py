@@ -61,10 +61,10 @@ def _read(path: Path) -> pandas.DataFrame:
 
 
 def _check(path: Path, table: pandas.DataFrame) -> None:
-    if not table.columns.is_unique or "status" not in table:
-        raise ResultsError(f"{path} is no table of a sweep: it has no column status; give the folder of a sweep")
     if not len(table):
         raise ResultsError(f"{path} is empty: no cell of the sweep has ended yet; run it, or wait for its first cell")
+    if not table.columns.is_unique or "status" not in table:
+        raise ResultsError(f"{path} is no table of a sweep: it has no column status; give the folder of a sweep")
     if "accuracy.mean" not in table and (table["status"] == DONE).any():
         raise ResultsError(f"{path} has no accuracies: it is of another notebook; a leaderboard is of sweeps of evaluate.ipynb")
 
@@ -79,7 +79,9 @@ def _column(table: pandas.DataFrame, name: str, parameter: str = "") -> pandas.S
 def _named(table: pandas.DataFrame) -> pandas.DataFrame:
     """Return the columns that a leaderboard needs, in one type each."""
     cells = pandas.DataFrame({name: _texts(_column(table, name)) for name in ("key", "status", "error", "dataset", "split")})
-    parts = (_texts(_column(table, name)) for name in ("checkpoint", "learner", "settings", "size"))
+    parts = [_texts(_column(table, name)) for name in ("checkpoint", "learner", "settings", "size")]
+    # As it was given, where it was: two folders of one name are two models.
+    parts[0] = [given or found for given, found in zip(_texts(_column(table, "param.checkpoint")), parts[0], strict=True)]
     cells["model"] = [model_name(*values) for values in zip(*parts, strict=True)]
     for name in WHOLE:
         cells[name] = _whole(_column(table, name, {"n_episodes": "episodes"}.get(name, name)))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dask.distributed import Client, LocalCluster, as_completed
@@ -63,7 +64,8 @@ def run_sweep(
 
 def _outcomes(client: Client, cells: list[Cell], out: Path, retries: int) -> Iterator[tuple[bool, str]]:
     """Yield of each cell whether it is done; and why not, where the worker could not write that beside the cell."""
-    futures = client.map(run_cell, cells, out=out, retries=retries, pure=False, batch_size=1_000)
+    run = partial(run_cell, out=out, retries=retries)  # `retries` beside it would be Dask's own
+    futures = client.map(run, cells, pure=False, batch_size=1_000)
     for future in as_completed(futures):
         if future.status == "finished":
             yield future.result(), ""

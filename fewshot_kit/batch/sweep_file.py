@@ -123,7 +123,8 @@ def _checked(path: Path, notebook: Path, name: str, value: Any, known: Mapping[s
     """Return a value as the notebook takes it."""
     if name not in known:
         raise SweepError(f"{path} gives {name}, but {notebook.name} takes {', '.join(known)}")
-    kind = known[name][0].replace(" ", "").removesuffix("|None")
+    type_name = known[name][0].replace(" ", "")
+    kind = type_name.removesuffix("|None")  # "None" by itself: the notebook says no type
     fits = _KINDS.get(kind, (str, int, float, bool))
     is_fit = (
         isinstance(value, fits)
@@ -131,7 +132,9 @@ def _checked(path: Path, notebook: Path, name: str, value: Any, known: Mapping[s
         and not (isinstance(value, float) and not math.isfinite(value))
         and not (isinstance(value, int) and abs(value) > LARGEST)
     )
-    if not is_fit and not (value is None and known[name][0].endswith("None")):
+    if not is_fit and not (value is None and type_name.endswith("|None")):
         told = repr(value[:60]) if isinstance(value, str) else reprlib.repr(value)[:60]  # aliases of YAML make huge lists of a few letters
-        raise SweepError(f"{path} gives {name} = {told}, but {notebook.name} wants {kind or 'a number, a text, true or false'}")
+        raise SweepError(
+            f"{path} gives {name} = {told}, but {notebook.name} wants {kind if kind in _KINDS else 'a number, a text, true or false'}"
+        )
     return float(value) if kind == "float" and value is not None else value

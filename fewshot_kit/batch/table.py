@@ -27,18 +27,23 @@ def write_table(out: Path) -> pandas.DataFrame:
 
 
 def read_cells(out: Path) -> pandas.DataFrame:
-    """Return a row for each cell: `status` (done or failed), `param.<name>`, `<metric>.mean`, ..., `error`; sorted by key."""
-    rows = []
+    """Return a row for each cell: `status` (done or failed), `param.<name>`, `<metric>.mean`, ..., `error`; sorted by key.
+
+    Of cells of one notebook and the same parameters, the newest: the weights, the pictures or the code of the others are no longer there.
+    """
+    rows: dict[str, tuple[int, dict[str, Any]]] = {}
     for folder in sorted((out / CELLS).glob("*/")):
         done, failed = folder / RESULT, folder / ERROR
         file = done if done.is_file() else failed
         if not file.is_file():
             continue
         try:
-            rows.append(_row(folder.name, json.loads(file.read_text(encoding="utf-8")), is_done=file == done))
+            values, written = json.loads(file.read_text(encoding="utf-8")), file.stat().st_mtime_ns
+            asked = json.dumps([values["notebook"], values["parameters"]], sort_keys=True)
+            rows[asked] = max(rows.get(asked, (-1, {})), (written, _row(folder.name, values, is_done=file == done)), key=lambda row: row[0])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is damaged ({error!r}); delete {folder}, and the sweep runs that cell again") from error
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(sorted((row for _, row in rows.values()), key=lambda row: row["key"]))
 
 
 def _row(key: str, values: dict[str, Any], *, is_done: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fewshot_kit.networks.devices import pick_device, use_one_thread
 from fewshot_kit.results import Evaluation
 from fewshot_kit.training.checkpoints import Checkpoint
 
+FAILURES = ValueError, FloatingPointError, RuntimeError  # of one learner (a GPU out of memory, too): the others go on
 DIVERGED = "it diverged, its answers are not finite; lower the learning rate"
 
 
@@ -142,7 +143,7 @@ class CompareSession(DemoSession):
             key = name, tuple(sorted(own[name].items()))
             try:
                 learning = self._learned.get(key) or self._learn_one(name, own[name], on_epoch)
-            except (ValueError, FloatingPointError) as error:
+            except FAILURES as error:
                 left_out[name] = str(error)
             else:
                 self._learned[key] = kept[key] = learnings[name] = learning
@@ -204,7 +205,7 @@ class CompareSession(DemoSession):
             note(0)
             try:
                 results[name] = self._evaluate_one(name, own[name], n_episodes, note)
-            except (ValueError, FloatingPointError) as error:
+            except FAILURES as error:
                 left_out[name] = str(error)
         _check_some(results, left_out, names)
         return PairedResults(results, {**left_out, **self.dataset.left_out})

@@ -49,7 +49,11 @@ class Roster:
         by_learner: dict[str, ClassImages] = {}
         for name in fitting:
             check()
-            preprocessing = self[name].learner.preprocessing
+            try:
+                preprocessing = self[name].learner.preprocessing
+            except ValueError as error:  # it is damaged, or its model is not on this machine; those that were given are loaded
+                left_out[name] = str(error)
+                continue
             if preprocessing.form not in by_form:
                 by_form[preprocessing.form] = _load(dataset, preprocessing, check)
             by_learner[name] = by_form[preprocessing.form]

@@ -152,6 +152,7 @@ class GradientLearner(TrainableLearner):
         return torch.cat([logits for logits, _ in parts]), torch.cat([loss for _, loss in parts])
 
     def predict_episode(self, episode: Episode, *, transductive: bool = False) -> tuple[Tensor, Tensor]:
+        self.check_way(episode.n_way)
         losses: list[Tensor] = []
         support = self.learned_from(episode.support.to(self.device))
         tuned = self.inner_loop(support, lambda step, loss, parameters, buffers: losses.append(loss))

@@ -44,4 +44,5 @@ class MetaSGD(MAML):
 
     def describe(self) -> str:
         steps, factor, head = self.config.inner_steps, self.config.inner_lr, self.describe_head()
-        return f"{steps} full-batch steps (epochs) at the learned rates times {factor:g}; the head {head}.{self.describe_looks()}{self.describe_part()}"
+        rates = f"{steps} full-batch steps (epochs) at the learned rates times {factor:g}; the head {head}."
+        return f"{rates}{self.describe_looks()}{self.describe_part()}"

@@ -1,6 +1,7 @@
 """What is particular to a comparison: who takes part, the sliders that reach several learners, paired differences."""
 
 import html
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ class Participants(widgets.VBox):
     """A box to tick for every learner that the pictures are for; `on_change(left aside)` tells of a hand on one."""
 
     def __init__(self, on_change: Callable[[tuple[str, ...]], None]):
-        self._on_change, self._showing = on_change, False
+        self._on_change, self._showing, self._lock = on_change, False, threading.RLock()  # the lock is held while boxes are set
         self.boxes: dict[str, widgets.Checkbox] = {}
         self.list = widgets.VBox(layout=widgets.Layout(width="100%"))
         self.note = text(min_height="46px")
@@ -33,21 +34,27 @@ class Participants(widgets.VBox):
 
     def show(self, names: Sequence[str], left_aside: Sequence[str]) -> None:
         """Show who could take part and who does, without telling of it."""
-        self._showing = True
-        try:
-            if list(names) != list(self.boxes):
-                layout = {"width": "100%", "height": "26px", "margin": "0"}
-                self.boxes = {name: widgets.Checkbox(description=name, indent=False, layout=layout) for name in names}
-                for box in self.boxes.values():
-                    box.observe(self._changed, "value")
-                self.list.children = tuple(self.boxes.values())
-            for name, box in self.boxes.items():
-                box.value = name not in left_aside
-        finally:
-            self._showing = False
+        with self._lock:
+            self._showing = True
+            try:
+                self._show(names, left_aside)
+            finally:
+                self._showing = False
+
+    def _show(self, names: Sequence[str], left_aside: Sequence[str]) -> None:
+        if list(names) != list(self.boxes):
+            layout = {"width": "100%", "height": "26px", "margin": "0"}
+            self.boxes = {name: widgets.Checkbox(description=name, indent=False, layout=layout) for name in names}
+            for box in self.boxes.values():
+                box.observe(self._changed, "value")
+            self.list.children = tuple(self.boxes.values())
+        for name, box in self.boxes.items():
+            box.value = name not in left_aside
 
     def _changed(self, change: dict) -> None:
-        if self._showing:
+        with self._lock:  # a click that comes while the worker sets boxes is one all the same
+            is_ours = self._showing
+        if is_ours:
             return
         if not any(box.value for box in self.boxes.values()):
             self._say(ONE_AT_LEAST)
@@ -118,6 +125,7 @@ class PairedEvaluation(EvaluationControls):
 
     def __init__(self, on_evaluate: Callable[[], None]):
         super().__init__(on_evaluate)
+        self._drawing = threading.Lock()  # the worker and the page draw the differences
         self.reference = widgets.Dropdown(options=[BEST], description="compared with", style={"description_width": WIDE})
         self.reference.layout = widgets.Layout(flex="1 1 auto", width="auto", min_width="0")
         self.reference.observe(lambda change: self._draw(), "value")
@@ -137,13 +145,12 @@ class PairedEvaluation(EvaluationControls):
 
     def reset(self, n_query: int) -> None:
         super().reset(n_query)
-        self.results = None
-        self.frame.layout.display = "none"
+        self._hide()
 
     def compare(self, session: CompareSession, request: Request, where: str, check: Check) -> None:
         """Evaluate everybody; what is measured so far is shown whenever another is done, and stays after a stop."""
         names = [name for name in session.dataset.by_learner if name not in request.left_aside]
-        self.results, self.frame.layout.display = None, "none"
+        self._hide()
         self.progress.max, self.progress.value = EPISODES * len(names), 0
 
         def show(name: str, done: int, so_far: PairedResults) -> None:
@@ -156,12 +163,12 @@ class PairedEvaluation(EvaluationControls):
         try:
             results = session.evaluate(EPISODES, request.by_hand(), left_aside=request.left_aside, on_progress=show)
             check()
-        except ValueError:  # told in the panel
-            self.reset(session.n_query)
-            raise
         except Cancelled:
             n_measured = len(self.results.evaluations) if self.results else 0
             self._say(f"Stopped: {n_measured} of {len(names)} learners were measured.")
+            raise
+        except Exception:  # told in the panel
+            self.reset(session.n_query)
             raise
         self.progress.value = self.progress.max
         self._show(results)
@@ -173,10 +180,15 @@ class PairedEvaluation(EvaluationControls):
         self.results = results
         self._draw()
 
+    def _hide(self) -> None:
+        with self._drawing:
+            self.results, self.frame.layout.display = None, "none"
+
     def _draw(self) -> None:
-        results = self.results
-        if results is None or not results.evaluations:
-            return
-        reference = self.reference.value if self.reference.value in results.evaluations else results.best
-        self.picture.show_figure(plots.paired_figure(results.rows(reference), reference, EPISODES))
-        self.frame.layout.display = ""
+        with self._drawing:
+            results = self.results
+            if results is None or not results.evaluations:
+                return
+            reference = self.reference.value if self.reference.value in results.evaluations else results.best
+            self.picture.show_figure(plots.paired_figure(results.rows(reference), reference, EPISODES))
+            self.frame.layout.display = ""

@@ -1,5 +1,6 @@
 """What the panels of the learners share: the episode under a person's hands, a picture of one's own, an evaluation."""
 
+import copy
 import html
 import threading
 import time
@@ -41,7 +42,7 @@ class EpisodePanel(widgets.VBox):
     def __init__(self, session: DemoSession, *, settings: Mapping[str, float] | None, most_classes: int):
         """Show the session; the sliders start from the given settings, or from those that suit its checkpoint best."""
         super().__init__(layout=widgets.Layout(width="100%", max_width="1500px"))
-        self.session = session
+        self.session = copy.copy(session)  # a hand on the panel does not change what the cells below it speak of
         self.requested = session.request(settings or {})
         self.running: Work | None = None
         self.shown: Work | None = None  # None only until the first learning is done

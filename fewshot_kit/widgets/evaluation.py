@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
+from fewshot_kit.data.cancelling import Cancelled
 from fewshot_kit.demo.session import DemoSession
 from fewshot_kit.results import Interval
 from fewshot_kit.widgets.controls import TEXT, text
@@ -41,7 +42,9 @@ class EvaluationControls(widgets.VBox):
 
         try:
             result = session.evaluate(EPISODES, values, on_progress=show)
-        except FloatingPointError:  # told in the panel; what was counted meanwhile means nothing
+        except Cancelled:
+            raise
+        except Exception:  # told in the panel; what was counted meanwhile means nothing
             self.reset(session.n_query)
             raise
         protocol = f"({result.n_episodes} episodes, {where}, inductive, seed {result.seed})"

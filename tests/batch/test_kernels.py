@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from fewshot_kit.batch import kernels
-from fewshot_kit.batch.cells import EXECUTED, RESULT, cells_of, run_cell
+from fewshot_kit.batch.cells import ERROR, EXECUTED, RESULT, cells_of, run_cell
 from fewshot_kit.batch.sweep_file import Sweep
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.skipif(kernels.IS_WINDOWS, reason="Windows has no forks")]
@@ -72,6 +73,16 @@ def test_where_none_can_be_copied_a_kernel_begins_as_usual(results, monkeypatch)
     monkeypatch.setattr(kernels.subprocess, "Popen", lambda words, **more: started([sys.executable, "-c", "raise SystemExit(3)"], **more))
     (plain, _), = results(3)  # fmt: skip
     assert not plain["is_warm"] and plain["parent"] == os.getpid()
+
+
+def test_a_kernel_that_cannot_begin_leaves_nothing_behind(results, tmp_path):
+    before = set(Path(tempfile.gettempdir()).glob("fewshot-*"))
+    notebook = nbformat.read(tmp_path / "look.ipynb", 4)
+    notebook.metadata["kernelspec"]["name"] = "nosuch"
+    nbformat.write(notebook, tmp_path / "look.ipynb")
+    (cell,) = cells_of(Sweep(tmp_path / "look.ipynb", ({"number": 4},)))
+    assert not run_cell(cell, tmp_path) and "nosuch" in (cell.folder(tmp_path) / ERROR).read_text()
+    assert set(Path(tempfile.gettempdir()).glob("fewshot-*")) <= before
 
 
 def test_kernels_end_with_who_started_them(tmp_path):

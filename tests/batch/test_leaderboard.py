@@ -78,6 +78,13 @@ def test_models_are_named_by_what_they_were_measured_with(tmp_path):
     assert sorted(standings(cells)["n"]) == [2, 4, 4]
 
 
+def test_two_folders_of_one_name_are_two_models(tmp_path):
+    rows = [
+        measured("best", accuracies=[value] * 4, **{"param.checkpoint": f"runs/{name}/best"}) for name, value in (("a", 0.9), ("b", 0.5))
+    ]
+    assert standings(read(tmp_path, *rows))[["model", "accuracy"]].values.tolist() == [["runs/a/best", 0.9], ["runs/b/best", 0.5]]
+
+
 def test_the_same_cell_twice_is_counted_once_and_said(tmp_path):
     once, twice = (standings(read(tmp_path / str(n), *[measured(key=str(i)) for i in range(n)])) for n in (1, 2))
     pandas.testing.assert_frame_equal(once, twice)
@@ -196,7 +203,7 @@ def test_a_cell_without_what_is_needed_is_told_apart(tmp_path, changes):
 
 def test_what_is_no_table_of_a_sweep_is_said(tmp_path):
     for rows, message in (
-        ([], "no column status"),
+        ([], "no cell of the sweep has ended yet"),
         ([{"status": "done", "square": 9}], "of another notebook"),
         ([{"square": 9}], "no column status"),
     ):
@@ -240,7 +247,7 @@ def test_ten_thousand_cells_are_quick(tmp_path):
     names = [(f"model{i % 100}", i // 100 % 5, i // 500) for i in range(10_000)]
     episodes = [json.dumps((rng.integers(0, 26, 20) / 25).tolist()) for _ in names]
     table = pandas.DataFrame([base] * len(names))
-    table[["checkpoint", "seed", "n_shot"]], table["episode_accuracies"] = names, episodes
+    table[["param.checkpoint", "seed", "n_shot"]], table["episode_accuracies"] = names, episodes
     table.to_parquet(tmp_path / PARQUET)
     started = time.process_time()
     cells = read_results(tmp_path)

@@ -85,6 +85,16 @@ def test_other_pictures_in_a_persons_folder_make_another_cell(tmp_path):
         picture.write_text(content)
         keys.add(cells_of(sweep)[0].key)
     assert len(keys) == 2 and cells_of(sweep)[0].key in keys
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine" / "dogs").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "mine")
+    for kind in ("folder", "boxes"):
+        linked = sweep_of(tmp_path, {"checkpoint": "", "word": f"{kind}:mine"})
+        before = cells_of(linked)[0].key
+        (tmp_path / "elsewhere" / f"{kind}.png").touch()
+        assert cells_of(linked)[0].key != before, "pictures are read through links"
+    (tmp_path / "mine" / "dogs").unlink()
+    assert cells_of(sweep)[0].key in keys
     picture.unlink()
     (tmp_path / "mine" / "cats" / "2.png").symlink_to(tmp_path / "nowhere")
     keys.add(cells_of(sweep)[0].key)
@@ -99,13 +109,28 @@ def result(out: Path, key: str, content: str) -> Path:
 
 
 def test_results_of_several_types_and_with_our_names_are_in_the_table(tmp_path):
-    rest = {"parameters": {"word": None}, "notebook": "work.ipynb", "cell_seconds": 1.0, "kit_version": "1"}
+    rest = {"notebook": "work.ipynb", "cell_seconds": 1.0, "kit_version": "1"}
     for key, found in (("a", {"x": 1, "big": 1}), ("b", {"x": "one", "big": 10**30, "status": "mine"}), ("c", {"x": True})):
-        result(tmp_path, key, json.dumps({"result": found, **rest}))
+        result(tmp_path, key, json.dumps({"result": found, "parameters": {"word": None, "number": key}, **rest}))
     table = write_table(tmp_path)
     assert table["x"].tolist() == ["1", "one", "true"] and table["big"].tolist()[:2] == ["1", str(10**30)]
     assert table["status"].tolist() == ["done"] * 3 and table["result.status"].tolist()[1] == "mine"
     assert pandas.read_parquet(tmp_path / PARQUET)["key"].tolist() == ["a", "b", "c"]
+
+
+def test_of_a_cell_whose_weights_have_changed_since_the_newest_is_in_the_table(tmp_path):
+    """The key of another checkpoint, or of another notebook's code, is another; asked was the same."""
+    rest = {"notebook": "work.ipynb", "cell_seconds": 1.0, "kit_version": "1"}
+    for age, (key, number, square) in enumerate([("z", 1, 0), ("b", 1, 1), ("a", 2, 4)], start=-10):
+        file = result(tmp_path, key, json.dumps({"result": {"square": square}, "parameters": {"number": number}, **rest}))
+        os.utime(file, (time.time() + age,) * 2)
+    assert read_cells(tmp_path)[["key", "square"]].values.tolist() == [["a", 4], ["b", 1]]
+    (tmp_path / "cells" / "c").mkdir()
+    failure = {"notebook": "work.ipynb", "parameters": {"number": 1}, "error": "it fails now", "attempts": 1}
+    (tmp_path / "cells" / "c" / ERROR).write_text(json.dumps(failure))
+    assert read_cells(tmp_path)[["key", "status"]].values.tolist() == [["a", "done"], ["c", "failed"]]
+    os.utime(tmp_path / "cells" / "c" / ERROR, (time.time() - 99,) * 2)
+    assert read_cells(tmp_path)["key"].tolist() == ["a", "b"], "it was mended since"
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"parameters": 1, "result": {}}'])
@@ -212,6 +237,13 @@ def test_a_scheduler_and_workers_in_processes_of_their_own_give_the_same_table(t
     pandas.testing.assert_frame_equal(pandas.read_parquet(out / PARQUET)[columns], pandas.read_parquet(here / PARQUET)[columns])
 
 
+def test_a_cell_that_fails_once_is_tried_again_by_the_workers(tmp_path):
+    assert run_sweep(sweep_of(tmp_path, {"word": "once"}), tmp_path / "a", workers=1, retries=1).done == 1
+    assert run_sweep(sweep_of(tmp_path, {"word": "fails"}), tmp_path / "b", workers=1, retries=2).failed == 1
+    (error,) = (tmp_path / "b").glob(f"cells/*/{ERROR}")
+    assert json.loads(error.read_text())["attempts"] == 3
+
+
 def test_what_a_worker_could_not_write_down_is_told(tmp_path):
     file, out = written(tmp_path, 2, 0), tmp_path / "out"
     out.mkdir()
@@ -245,6 +277,6 @@ def test_wrong_words_are_told(tmp_path):
     from fewshot_kit.__main__ import main
 
     file = written(tmp_path, 2, 0)
-    for words in (["--workers", "0"], ["--retries", "-1"]):
+    for words in (["--workers", "0"], ["--retries", "-1"], ["--workers", "2", "--scheduler", "tcp://localhost:1"]):
         assert main(["sweep", str(file), "--out", str(tmp_path / "out"), *words]) == 1
     assert main(["sweep", str(tmp_path / "none.yaml")]) == 1 and read_sweep(file) and not (tmp_path / "out").exists()

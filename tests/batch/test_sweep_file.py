@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from fewshot_kit.batch.sweep_file import SweepError, notebook_parameters, read_sweep
@@ -94,6 +95,18 @@ def test_a_file_that_is_gone_or_a_notebook_that_is_none_is_told(tmp_path):
     (tmp_path / "s.yaml").write_text("notebook: bad.ipynb")
     with pytest.raises(SweepError, match="cannot be read as a notebook"):
         read_sweep(tmp_path / "s.yaml")
+
+
+def test_a_parameter_without_a_type_takes_a_number_a_text_or_a_truth_and_no_more(tmp_path):
+    path = write(tmp_path, "notebook: work.ipynb\ngrid: {number: [1, a, true]}")
+    untyped = nbformat.read(tmp_path / "work.ipynb", 4)
+    untyped.cells[0].source = "number = 1\nword: list = 2"
+    nbformat.write(untyped, tmp_path / "work.ipynb")
+    assert [cell["number"] for cell in read_sweep(path).cells] == [1, "a", True]
+    for wrong in ("number: [null]", "number: [[1]]", "word: [2026-01-01]"):
+        path.write_text(f"notebook: work.ipynb\ngrid: {{{wrong}}}")
+        with pytest.raises(SweepError, match="wants a number, a text, true or false"):
+            read_sweep(path)
 
 
 def test_a_parameter_that_the_notebook_computes_is_told(tmp_path):

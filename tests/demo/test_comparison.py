@@ -18,6 +18,8 @@ from fewshot_kit.demo.session import Epoch, Learning
 from fewshot_kit.learners.configs import ProtoNetConfig
 from fewshot_kit.learners.protonet import ProtoNet
 from fewshot_kit.plots import verdicts
+from fewshot_kit.training.checkpoint_folder import CheckpointError
+from fewshot_kit.training.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -218,6 +220,20 @@ def test_without_names_all_that_are_for_the_pictures_take_part():
     session = CompareSession(device="cpu", n_query=1)
     assert list(session.dataset.by_learner) == roster.checkpoints_for(in_colour=False)
     assert list(session.dataset.left_out) == roster.checkpoints_for(in_colour=True)
+
+
+def test_a_damaged_checkpoint_that_nobody_asked_for_is_left_out(monkeypatch):
+    def load(name, device):
+        if name == "repmet-omniglot_vinyals":
+            raise CheckpointError(f"{name} is damaged")
+        return load_checkpoint(name, device=device)
+
+    monkeypatch.setattr(roster, "load_checkpoint", load)
+    session = CompareSession(device="cpu", n_query=1)
+    assert "repmet-omniglot_vinyals" not in session.dataset.by_learner and len(session.dataset.by_learner) > 3
+    assert session.dataset.left_out["repmet-omniglot_vinyals"] == "repmet-omniglot_vinyals is damaged"
+    with pytest.raises(CheckpointError, match="is damaged"):
+        CompareSession(["repmet-omniglot_vinyals"], device="cpu")
 
 
 def test_a_folder_of_one_picture_each_and_of_two_classes(tmp_path):

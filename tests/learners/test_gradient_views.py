@@ -51,6 +51,13 @@ def test_many_episodes_at_once_are_those_one_by_one(config, n_way):
         assert loss.item() == pytest.approx(reports[-1], abs=1e-4)
 
 
+@pytest.mark.parametrize("n_way", [3, 10])
+def test_more_classes_than_it_can_tell_apart_are_refused(config, n_way):
+    learner = make_learner(replace(config, head="learned", train_way=2), seed=0).with_settings(views=2)
+    with pytest.raises(ValueError, match="at most 2 classes"):
+        learner.predict_episodes(noisy_episodes(2, n_way=n_way, n_shot=1))
+
+
 def test_an_answer_does_not_depend_on_what_is_asked_beside_it(config):
     episode = noisy_episodes(1)[0]
     predict = make_learner(config, seed=0).with_settings(views=4).adapt(episode.support)

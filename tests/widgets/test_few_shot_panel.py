@@ -251,6 +251,18 @@ def test_sampling_shows_other_classes(panel):
     assert panel.session.seed == panel.data.seed.value and panel.shown.learning.episode is panel.session.episode
 
 
+def test_the_session_that_a_notebook_goes_on_with_stays_as_it_was():
+    session = demo_session(n_query=2)
+    episode, panel = session.episode, FewShotPanel(session)
+    settle(panel)
+    press(panel.data.sample_button)
+    settle(panel)
+    assert session.episode is episode and session.seed == 0 != panel.session.seed
+    assert torch.equal(session.learn().episode.query.images, episode.query.images)
+    panel.worker.stop()
+    panel.worker.wait(TIMEOUT)
+
+
 def test_classes_are_chosen_by_their_buttons(panel):
     panel.picker.buttons[1].value = panel.picker.buttons[4].value = True
     press(panel.picker.next)

@@ -29,7 +29,7 @@ from fewshot_kit.learners.fine_tune import (
 )
 from fewshot_kit.learners.heads import HEAD, first_rows, zero_head
 from fewshot_kit.learners.settings import Setting, epochs, hands, learning_rate
-from fewshot_kit.learners.views import ink_views_of
+from fewshot_kit.learners.views import ink_views_of, said_of_hands
 from fewshot_kit.networks.build import from_config
 from fewshot_kit.networks.devices import map_in_threads, n_workers
 
@@ -196,15 +196,11 @@ class GradientLearner(TrainableLearner):
         config = self.config
         return (
             f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "
-            f"the head {self.describe_head()}, and learns {config.head_lr_scale:g} times as fast.{self.describe_looks()}"
+            f"the head {self.describe_head()}, and learns {config.head_lr_scale:g} times as fast.{said_of_hands(config.views)}"
         )
 
     def describe_head(self) -> str:
         return "starts at zero" if self.config.head == "zero" else f"starts where it was learned, for at most {self.max_way} classes"
-
-    def describe_looks(self) -> str:
-        others = self.config.views - 1
-        return f" It sees each drawing also as {others} other hands might have drawn it." if others else ""
 
 
 def seen_by(images: Tensor, views: int) -> Tensor:

@@ -8,6 +8,7 @@ from fewshot_kit.learners.fine_tune import LearnedSGD, UpdateRule
 from fewshot_kit.learners.heads import HEAD
 from fewshot_kit.learners.maml import MAML
 from fewshot_kit.learners.settings import Setting, epochs, learning_rate
+from fewshot_kit.learners.views import said_of_hands
 
 
 class MetaSGD(MAML):
@@ -45,4 +46,4 @@ class MetaSGD(MAML):
     def describe(self) -> str:
         steps, factor, head = self.config.inner_steps, self.config.inner_lr, self.describe_head()
         rates = f"{steps} full-batch steps (epochs) at the learned rates times {factor:g}; the head {head}."
-        return f"{rates}{self.describe_looks()}{self.describe_part()}"
+        return f"{rates}{said_of_hands(self.config.views)}{self.describe_part()}"

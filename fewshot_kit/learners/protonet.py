@@ -11,7 +11,7 @@ from fewshot_kit.data.episodes import Episode, EpisodeSampler
 from fewshot_kit.learners.configs import ProtoNetConfig
 from fewshot_kit.learners.embedding import EmbeddingLearner, class_means, squared_distances
 from fewshot_kit.learners.settings import Setting, hands
-from fewshot_kit.learners.views import ink_views_of
+from fewshot_kit.learners.views import ink_views_of, said_of_hands
 
 
 class ProtoNet(EmbeddingLearner):
@@ -23,7 +23,8 @@ class ProtoNet(EmbeddingLearner):
     config: ProtoNetConfig
 
     def describe(self) -> str:
-        return "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
+        rule = "Nothing is fine-tuned: the support is embedded, and a picture belongs to the class whose mean is nearest."
+        return rule + said_of_hands(self.views)
 
     def settings(self) -> tuple[Setting, ...]:
         """Return how often a drawing is looked at; of photographs, there is nothing to set."""

@@ -41,6 +41,11 @@ def ink_views_of(images: Tensor, n: int) -> Iterator[Tensor]:
         yield other_hand(images, number, INK_STRENGTH)
 
 
+def said_of_hands(views: int) -> str:
+    """Return a sentence on the views of drawings, after a blank; nothing where there is one."""
+    return f" It sees each drawing also as {views - 1} other hands might have drawn it." if views > 1 else ""
+
+
 def _middle(images: Tensor, share: float) -> Tensor:
     """Return this share of width and height around the middle."""
     height, width = images.shape[-2:]

@@ -193,9 +193,10 @@ def uploaded(name: str, content: bytes) -> Iterator[Path]:
 
 
 def holds_classes(path: Path) -> bool:
-    """Say whether the pictures of a folder or archive lie in several folders, a class each."""
+    """Say whether the pictures of a folder or archive lie in several folders, a class each; those beside such folders do not count."""
     with open_tree(path) as tree:
-        return len({picture.parent for picture in tree.pictures}) > 1
+        parents = {picture.parent for picture in tree.pictures}
+    return len(parents - {above for parent in parents for above in parent.parents}) > 1
 
 
 def read_pictures(path: Path, check: Check = go_on) -> Iterator[GivenPicture]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fewshot_kit.data.images import ImageError
 from fewshot_kit.demo import own_classes
-from fewshot_kit.demo.own_classes import MOST_CLASSES, GivenPicture, OwnClasses, read_classes, read_pictures
+from fewshot_kit.demo.own_classes import MOST_CLASSES, GivenPicture, OwnClasses, holds_classes, read_classes, read_pictures
 
 
 def two_classes() -> OwnClasses:
@@ -112,3 +112,22 @@ def test_a_folder_without_a_picture_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="has no picture in it"):
         list(read_pictures(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["a/1.png", "b/1.png"], True),
+        (["mine/a/1.png", "mine/b/1.png"], True),
+        (["0.png", "a/1.png", "b/1.png"], True),
+        (["0.png", "a/1.png"], False),  # loose pictures, some of them in a folder: of one class
+        (["mine/0.png", "mine/more/1.png"], False),
+        (["0.png", "1.png"], False),
+        (["mine/0.png"], False),
+    ],
+)
+def test_classes_are_several_folders_beside_one_another(paths, expected, tmp_path):
+    for path in paths:
+        (tmp_path / "given" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "given" / path).write_bytes(picture().content)
+    assert holds_classes(tmp_path / "given") == expected

@@ -187,6 +187,7 @@ def test_classes_taken_by_hand_stay_with_other_shots():
     panel = EmbeddingPanel(session)
     panel.data.n_shot.value = 4
     settle(panel)
+    session = panel.session
     assert session.class_ids == (7, 2) and panel.map.pool.class_names == session.episode.support.class_names
     support = torch.from_numpy(panel.map.pool.roles == "support")
     assert torch.equal(panel.map.pool.images[support], session.episode.support.images)

@@ -148,7 +148,7 @@ def test_photographs_bring_their_network_unless_one_was_chosen(panel):
     assert panel.learned.settings == {"views": 2}
     panel.controls.checkpoint.value = "maml-quickdraw"
     panel.worker.wait(120)
-    assert "These are photographs" in panel.notice.value and list(panel.controls.sliders) == ["inner_lr", "inner_steps"]
+    assert "These are photographs" in panel.notice.value and list(panel.controls.sliders) == ["inner_lr", "inner_steps", "views"]
     assert "It has learned 2 classes" in panel.status.value and panel.settings == {}
 
 

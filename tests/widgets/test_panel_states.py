@@ -194,10 +194,9 @@ def test_listing_an_archive_ends_with_the_request(tmp_path):
 
 
 def test_an_evaluation_that_diverges_is_told_in_the_panel(monkeypatch):
-    session = demo_session("drawings", n_query=1)
-    panel = FewShotPanel(session)
+    panel = FewShotPanel(demo_session("drawings", n_query=1))
     diverging = tiny_reptile("none", inner_lr=1e6, inner_steps=20)
-    monkeypatch.setattr(session, "_learner", lambda settings=None: diverging)
+    monkeypatch.setattr(panel.session, "_learner", lambda settings=None: diverging)
     panel.evaluate()
     panel.worker.wait(TIMEOUT)
     assert "of 200 episodes: lower inner_lr (learning rate), which is 1e+06" in panel.status.value

@@ -1,6 +1,6 @@
 """The papers' own settings beside the kit's, one change after the other, at an equal number of training tasks.
 
-    python benchmarks/presets.py [--tasks 5000] [--seed 0] [--learners maml maml-first-order reptile] [--episodes 600]
+    python benchmarks/presets.py [--tasks 5000] [--seed 0] [--learners maml maml-first-order reptile] [--episodes 600] [--ends]
 
 A row is the one above it with one change more; the last is the kit's defaults. Of first-order MAML, only the first and the last. All are
 trained on Omniglot's background alphabets to the end of the budget, without choosing among weights. The rate before a person (a third of
@@ -91,13 +91,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=600)
     parser.add_argument("--learners", nargs="+", default=["maml", "maml-first-order", "reptile"])
+    parser.add_argument("--ends", action="store_true", help="only the first and the last row of each learner")
     parser.add_argument("--runs", type=Path, default=Path("runs/presets"))
     arguments = parser.parse_args()
     use_one_thread()
     print(f"Omniglot test, 5-way 1-shot, {arguments.episodes} episodes, {arguments.tasks} training tasks, seed {arguments.seed}")
     print("| learner | settings | inductive | transductive | rate | minutes |\n|---|---|---|---|---|---|", flush=True)
     for name in arguments.learners:
-        for number, rung in enumerate(ladder(name)):
+        rungs = list(enumerate(ladder(name)))
+        for number, rung in [rungs[0], rungs[-1]] if arguments.ends else rungs:
             started = time.perf_counter()
             learner = trained(arguments.runs / f"{name}-{arguments.tasks}-{arguments.seed}-{number}", rung, arguments.tasks, arguments.seed)
             minutes = (time.perf_counter() - started) / 60

@@ -75,7 +75,7 @@ def _checkpoint_content(name: Value, begun_in: Path) -> dict[str, Any] | None:
 
 def _folder_content(root: Path) -> str:
     """Return a hash of the paths, sizes and times of change below a folder, which of photographs is quicker than one of their content."""
-    if not root.is_dir():  # an archive, a model by its name
+    if not os.path.isdir(root):  # an archive, a model by its name
         return hashlib.sha256(json.dumps(_stat(root)).encode()).hexdigest()
     found, seen = [], set()
     for folder, inside, files in os.walk(root, followlinks=True):  # links too, as pictures are read through them
@@ -91,7 +91,7 @@ def _folder_content(root: Path) -> str:
 def _stat(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except OSError:  # gone, a link to nowhere, a model by its name: the notebook says what is wrong
+    except (OSError, ValueError):  # gone, a link to nowhere, a model by its name, no path at all: the notebook says what is wrong
         return -1, -1
     return found.st_size, found.st_mtime_ns
 

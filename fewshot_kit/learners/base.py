@@ -88,8 +88,8 @@ class Learner(nn.Module, ABC):
 
     def predictor_state(self, predictor: Predictor) -> dict[str, Tensor]:
         """Return what a predictor of `adapt` knows beside this learner's weights, as tensors by name."""
-        # Not abstract: the nearest mean in pixels has no checkpoint, and a detector's predictor finds boxes; neither is ever saved.
-        raise NotImplementedError(f"a predictor of {type(self).__name__} cannot be saved; learn with another checkpoint")
+        told = f"a predictor of {type(self).__name__} cannot be saved; learn with another checkpoint"
+        raise NotImplementedError(told)  # not abstract: the nearest mean in pixels has no checkpoint, a detector's predictor finds boxes
 
     def predictor_from(self, state: dict[str, Tensor]) -> Predictor:
         """Return the predictor again from its `predictor_state`."""

@@ -98,6 +98,8 @@ def test_other_pictures_in_a_persons_folder_make_another_cell(tmp_path):
     picture.unlink()
     (tmp_path / "mine" / "cats" / "2.png").symlink_to(tmp_path / "nowhere")
     keys.add(cells_of(sweep)[0].key)
+    for wrong in ("folder:" + "x" * 5000, "folder:a\0b", "hf:nobody/nothing", "folder:"):
+        assert len(cells_of(sweep_of(tmp_path, {"checkpoint": "", "word": wrong}))) == 1, "the notebook says what is wrong with it"
     shutil.rmtree(tmp_path / "mine")
     assert len(keys) == 3 and cells_of(sweep)[0].key not in keys
 

@@ -111,7 +111,9 @@ def test_settings_found_for_a_way_and_shot_are_taken_there_and_the_nearest_elsew
     for (n_way, n_shot), steps in {(3, 1): 7, (5, 1): 8, (5, 5): 9, (20, 1): 8, (2, 1): 7, (3, 5): 9, (5, 10): 9}.items():
         learner = loaded.learner_for(n_way, n_shot)
         assert learner.config.inner_steps == steps and learner.network is loaded.learner.network
-        assert {setting.source[:30] for setting in learner.settings() if setting.name != "views"} == {"found best on validation class"}
+        sources = {setting.name: setting.source[:30] for setting in learner.settings()}
+        found = "found best on validation class"
+        assert sources == {"inner_lr": found, "inner_steps": found, "views": "the default"}, "views were not looked for"
     card = card_of(tmp_path / "chosen")
     assert (
         "At 3-way 1-shot: 7 full-batch steps (epochs) of sgd at learning rate 0.02" in card

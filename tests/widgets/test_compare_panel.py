@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -136,6 +137,67 @@ def test_a_stop_keeps_what_was_measured(panel, monkeypatch):
     assert panel.evaluation.results.evaluations.keys() == {"reptile", "protonet"}
     assert "Stopped: 2 of 3" in panel.evaluation.result.value and panel.evaluation.frame.layout.display == ""
     is_of_one_thing(panel)
+
+
+def test_a_measurement_that_breaks_is_told_and_leaves_nothing_half_shown(panel, monkeypatch):
+    def broken(name, *arguments):
+        if name == "meta_sgd":
+            raise MemoryError("no memory is left")
+        return evaluate_one(name, *arguments)
+
+    evaluate_one = panel.session._evaluate_one
+    with monkeypatch.context() as patch:
+        patch.setattr(panel.session, "_evaluate_one", broken)
+        panel.evaluate()
+        panel.worker.wait(TIMEOUT)
+    assert "Error" in said(panel) and "no memory is left" in said(panel)
+    assert panel.evaluation.frame.layout.display == "none" and panel.evaluation.results is None and panel.evaluation.progress.value == 0
+    is_of_one_thing(panel)
+    panel.evaluate()
+    settle(panel)
+    assert "3 learners on the same 6 episodes" in panel.evaluation.result.value
+
+
+def held_within(monkeypatch, owner, name: str) -> tuple[threading.Event, threading.Event]:
+    """Let a method stand still at its end; return what is set when it is there, and what lets it go on."""
+    reached, released, method = threading.Event(), threading.Event(), getattr(owner, name)
+
+    def held(*arguments):
+        method(*arguments)
+        reached.set()
+        assert released.wait(TIMEOUT)
+
+    monkeypatch.setattr(owner, name, held)
+    return reached, released
+
+
+def while_held(reached: threading.Event, released: threading.Event, first, then) -> None:
+    """Call `first`, and `then` in another thread while `first` stands still."""
+    threads = [threading.Thread(target=first), threading.Thread(target=then)]
+    threads[0].start()
+    assert reached.wait(TIMEOUT)
+    threads[1].start()
+    threads[1].join(0.3)  # it waits, or is through
+    released.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+
+
+def test_a_click_while_the_boxes_are_set_is_a_click(panel, monkeypatch):
+    people, told = panel.participants, []
+    monkeypatch.setattr(people, "_on_change", told.append)
+    reached, released = held_within(monkeypatch, people, "_show")
+    click = partial(setattr, people.boxes["protonet"], "value", False)
+    while_held(reached, released, lambda: people.show(list(people.boxes), ()), click)
+    assert told == [("protonet",)]
+
+
+def test_differences_that_are_being_drawn_do_not_come_back_after_they_are_hidden(panel, monkeypatch):
+    panel.evaluate()
+    settle(panel)
+    evaluation = panel.evaluation
+    while_held(*held_within(monkeypatch, evaluation.picture, "show_figure"), evaluation._draw, evaluation._hide)
+    assert evaluation.results is None and evaluation.frame.layout.display == "none"
 
 
 def test_a_change_ends_a_measurement_and_is_shown(panel):

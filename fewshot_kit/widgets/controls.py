@@ -43,7 +43,12 @@ class StatusLine(widgets.HTML):
 
     def show_error(self, error: Exception) -> None:
         logger.debug("shown in the panel", exc_info=error)
-        self.value = f'<span role="alert" style="color:{ALARM}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
+        self.value = alarm(error)
+
+
+def alarm(error: Exception) -> str:
+    """Return what an error says, as HTML."""
+    return f'<span role="alert" style="color:{ALARM}"><b>Error:</b> {html.escape(str(error) or repr(error))}</span>'
 
 
 def is_app() -> bool:

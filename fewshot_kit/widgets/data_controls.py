@@ -9,7 +9,7 @@ import torch
 from fewshot_kit.data.class_images import ClassImages
 from fewshot_kit.demo.request import MOST_PICTURES, Limits, Request, Shelf, is_own, title
 from fewshot_kit.detection.annotated import AnnotatedImages
-from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, counted, int_slider, is_app, numbered, set_range, text
+from fewshot_kit.widgets.controls import DESCRIPTION, TEXT, alarm, counted, int_slider, is_app, numbered, set_range, text
 
 OWN_FOLDER = "own folder …"
 COUNTED = ("n_way", "n_shot", "n_query", "seed")
@@ -90,6 +90,10 @@ class DataControls(widgets.VBox):
         there = f"{counted(len(images.class_names), 'classes')}, {counted(limits.pictures, 'pictures each')}"
         more = " or more" if max(images.counts) > limits.pictures else ""
         self.in_force.value = f'<span style="color:{TEXT}">on show: <b>{html.escape(title(request.dataset))}</b> ({there}{more})</span>'
+
+    def show_error(self, error: Exception) -> None:
+        """Say under the path what was wrong with it, until the next `show`: in a narrow window the panel's line is out of sight."""
+        self.in_force.value += f"<br>{alarm(error)}"
 
     def _on_dataset(self, change: dict) -> None:
         if change["new"] != OWN_FOLDER:

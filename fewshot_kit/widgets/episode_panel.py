@@ -192,8 +192,11 @@ class EpisodePanel(widgets.VBox):
 
     def _on_error(self, error: Exception) -> None:
         """Return to what is shown, and say what went wrong: in the worker, for the newest request only."""
+        failed = self.running
         self.status.show_error(error)
-        self._put_back(self.running.asked if self.running else self.requested)
+        self._put_back(failed.asked if failed else self.requested)
+        if failed and failed.images is None:
+            self.data.show_error(error)
 
     def _put_back(self, asked: Request) -> None:
         """Make session, controls and pictures again what is shown."""

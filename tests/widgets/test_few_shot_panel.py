@@ -374,6 +374,7 @@ def test_no_name_of_a_folder_stands_over_the_pictures_of_another(panel, tmp_path
     open_folder(panel, first)
     open_folder(panel, tmp_path / "second")  # there is none
     assert "Error" in panel.status.value and panel.data.folder.value == str(tmp_path / "second"), "to be corrected"
+    assert "on show" in panel.data.in_force.value and "second does not exist" in panel.data.in_force.value, "where the hand is"
     for shots in (3, 1):
         panel.data.n_shot.value = shots
         settle(panel)

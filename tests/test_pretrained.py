@@ -21,6 +21,7 @@ from fewshot_kit.training.tasks import DETECTION, kind_of
 RECORDED: dict[str, tuple[float, float]] = {
     "magnet-grocery_store": (0.4100, 1.4881),
     "maml-omniglot_vinyals": (0.8433, 0.4584),
+    "maml-omniglot_vinyals-one-step": (0.8900, 0.4966),
     "maml-quickdraw": (0.9100, 0.3792),
     "meta_lstm-mini_imagenet-5way-5shot": (0.8600, 0.7011),
     "meta_sgd-quickdraw": (0.8967, 0.4186),

@@ -31,6 +31,7 @@ RECORDED: dict[str, tuple[float, float]] = {
     "protonet-omniglot_vinyals": (0.7767, 1.5554),
     "protonet-omniglot_vinyals-annealed": (0.7667, 1.6239),
     "protonet-omniglot_vinyals-augmented": (0.8600, 0.5286),
+    "protonet-omniglot_vinyals-group": (0.8467, 0.5969),
     "protonet-omniglot_vinyals-hands": (0.8500, 0.6206),
     "repmet_detector-fod_a": (0.0694, 0.0252),
     "repmet_detector-scenes": (0.7148, 0.4810),

@@ -12,6 +12,7 @@ from fewshot_kit.detection.annotated import DetectionSampler
 from fewshot_kit.detection.datasets import load_annotated
 from fewshot_kit.evaluate import evaluate
 from fewshot_kit.results import Evaluation
+from fewshot_kit.training.cards import render_card
 from fewshot_kit.training.checkpoint_folder import PRETRAINED, list_checkpoints, read_config
 from fewshot_kit.training.checkpoints import load_checkpoint
 from fewshot_kit.training.tasks import DETECTION, kind_of
@@ -70,6 +71,12 @@ def test_its_weights_are_finite_and_its_results_name_the_command_that_measured_t
     assert all(value.isfinite().all() for value in load_checkpoint(name).learner.state_dict().values() if isinstance(value, torch.Tensor))
     config = read_config(PRETRAINED / name)
     assert config["results"] and all(f" {name} " in result["command"] for result in config["results"])
+
+
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_its_card_says_what_the_kit_says_of_it_now(name):
+    folder = PRETRAINED / name
+    assert (folder / "README.md").read_text(encoding="utf-8") == render_card(name, read_config(folder))
 
 
 def test_no_two_of_them_are_the_same_weights():

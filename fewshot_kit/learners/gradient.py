@@ -194,8 +194,9 @@ class GradientLearner(TrainableLearner):
 
     def describe(self) -> str:
         config = self.config
+        steps = "1 full-batch step (epoch)" if config.inner_steps == 1 else f"{config.inner_steps} full-batch steps (epochs)"
         return (
-            f"{config.inner_steps} full-batch steps (epochs) of {config.update_rule} at learning rate {config.inner_lr}; "
+            f"{steps} of {config.update_rule} at learning rate {config.inner_lr}; "
             f"the head {self.describe_head()}, and learns {config.head_lr_scale:g} times as fast.{said_of_hands(config.views)}"
         )
 

@@ -82,7 +82,14 @@ class MAML(GradientLearner):
         return super().describe() + self.describe_part()
 
     def describe_part(self) -> str:
-        return " Only the head changes (ANIL)." if self.config.adapt_only == "head" else ""
+        """Say which part adapts: below a head of zeros every gradient is zero, so that the first step never reaches the features."""
+        config = self.config
+        if config.adapt_only == "head":
+            return " Only the head changes (ANIL)."
+        if config.head == "zero" and config.inner_steps == 1:
+            more = " More may lose: it was trained for one." if config.train_inner_steps == 1 else ""
+            return f" From zeros, its one step moves the head alone.{more}"
+        return ""
 
     def begin_training(self, dataset: ClassImages, generator: torch.Generator) -> None:
         if self.config.train_inner_steps == 0 and self.config.head == "zero":

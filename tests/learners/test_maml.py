@@ -214,3 +214,17 @@ def test_settings_that_would_teach_nothing_are_refused(make, message):
 def test_the_card_of_anil_says_that_only_the_head_changes():
     said = [MAML(MAMLConfig(network=NETWORK, adapt_only=part)).describe() for part in ("all", "head")]
     assert said[1] == said[0] + " Only the head changes (ANIL)."
+
+
+@pytest.mark.parametrize(("kind", "config"), [(MAML, MAMLConfig), (MetaSGD, MetaSGDConfig)])
+def test_one_step_from_zeros_moves_the_head_alone_and_the_card_says_so(kind, config):
+    (episode,) = episodes()
+    moved = {}
+    for steps in (1, 2):
+        learner = tiny(kind, config, inner_steps=steps)
+        before = {name: p.clone() for name, p in learner.network.named_parameters()}
+        adapted = learner.adapt(episode.support).parameters
+        moved[steps] = [name for name, p in before.items() if not torch.equal(adapted[name], p)]
+        assert ("moves the head alone" in learner.describe()) == (steps == 1)
+    assert moved[1] == [] and len(moved[2]) > 2
+    assert "trained for one" in tiny(kind, config, inner_steps=1, train_inner_steps=1).describe()

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 import test_browser
 from test_browser import ERRORS, HAS_RUN, STARTUP, Person, jupyter, person_at
@@ -19,6 +20,8 @@ SLOW = (  # whose measurements take long
     "protonet-omniglot-alphabets",
     "protonet-omniglot_vinyals-hands",
 )
+EVERYBODY = tuple(checkpoints_for(in_colour=False))
+SOME = ("maml-quickdraw", "protonet-omniglot_vinyals", "protonet-omniglot_vinyals-augmented", "repmet-omniglot_vinyals", "reptile-omniglot")
 UNCLIPPED = (
     """() => [...document.querySelectorAll('.fewshot-groups .widget-checkbox label')].every(e => e.scrollWidth <= e.clientWidth + 1)"""
 )
@@ -50,11 +53,27 @@ def notebook(monkeypatch):
     monkeypatch.setattr(test_browser, "Person", Judge)
 
 
-@pytest.mark.parametrize(("theme", "width"), [("Light", 900), ("Dark", 1400)])
-def test_a_person_compares_learners(tmp_path, notebook, theme, width):
+def opens_with(names: tuple[str, ...], folder: Path, monkeypatch) -> None:
+    """Let the notebook begin with these learners, as a person who sets its parameter does."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
+    cell.source = re.sub(r'^checkpoints: str = ""', f'checkpoints: str = "{" ".join(names)}"', cell.source, flags=re.M)
+    assert names[0] in cell.source
+    (folder / "begun").mkdir()
+    nbformat.write(notebook, folder / "begun" / NOTEBOOK.name)
+    monkeypatch.setattr(test_browser, "NOTEBOOK", folder / "begun" / NOTEBOOK.name)
+
+
+@pytest.mark.parametrize(
+    ("theme", "width", "names"), [("Light", 900, EVERYBODY), ("Dark", 1400, SOME)], ids=["Light-900-all", "Dark-1400-some"]
+)
+def test_a_person_compares_learners(tmp_path, notebook, monkeypatch, theme, width, names):
     set_theme(tmp_path, theme)
-    n = len(checkpoints_for(in_colour=False))
-    few = n - 1 - len(SLOW)
+    if names == SOME:
+        opens_with(names, tmp_path, monkeypatch)
+    slow = [name for name in SLOW if name in names]
+    n = len(names)
+    few = n - 1 - len(slow)
     with (
         jupyter("jupyterlab", tmp_path) as (address, token),
         person_at(f"{address}/lab/tree/{NOTEBOOK.name}?token={token}", width) as person,
@@ -91,7 +110,7 @@ def test_a_person_compares_learners(tmp_path, notebook, theme, width):
         person.shoot(f"compare_{width}_4_own_picture")
         person.unfold("Try a picture of your own")
 
-        for name in SLOW:
+        for name in slow:
             page.get_by_label(name, exact=True).uncheck()
         person.sees_status(f"{few} learners")
         person.press(r"Evaluate on \d+ episodes")

@@ -116,7 +116,8 @@ class Drawer(Person):
                 if drawn.any() and (drawn != seen).sum() < 0.2 * drawn.sum():
                     return
             self.page.wait_for_timeout(250)
-        raise AssertionError(f"{self.ink().sum()} pixels of ink are on the canvas, {self.ink(ANSWER).sum()} in what was answered")
+        said = self.page.locator("[role=status]").all_inner_texts()
+        raise AssertionError(f"{self.ink().sum()} pixels of ink are on the canvas, {self.ink(ANSWER).sum()} in what was answered: {said}")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Every data set behind one name: `load_dataset("omniglot", "train")` gives its pictures by class."""
 
 import difflib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,7 +91,7 @@ class _DataSet:
 def _lookup(name: str) -> _DataSet:
     if name.startswith("folder:"):
         path = expanded(name.removeprefix("folder:"))
-        return _DataSet(("test",), partial(bundled.load_folder, path), path.exists, can_be_stopped=True)
+        return _DataSet(("test",), partial(bundled.load_folder, path), partial(os.path.exists, path), can_be_stopped=True)
     if name not in _DATASETS:
         close = difflib.get_close_matches(name, _DATASETS, n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]!r}?" if close else ""

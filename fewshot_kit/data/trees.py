@@ -28,6 +28,7 @@ from fewshot_kit.data.cancelling import Check, checked, go_on
 from fewshot_kit.data.opening import open_regular
 
 MAX_SECONDS = 30  # of looking through a folder
+LONGEST_SHOWN = 260  # letters of a path in an error
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def open_tree(path: Path, check: Check = go_on) -> Iterator[PictureTree]:
     `check` is called at every entry; raise `Cancelled` in it to stop.
     Raises ArchiveError where one is damaged, encrypted, too large, too deep, or has an entry which could reach outside it.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises on a name that is too long
         yield _folder_tree(path, check)
         return
     with _opened(path) as file:
@@ -52,13 +53,22 @@ def open_tree(path: Path, check: Check = go_on) -> Iterator[PictureTree]:
             yield tree
 
 
+def shown(path: Path) -> str:
+    """Return a path as an error names it: a very long one without its middle."""
+    name = str(path)
+    return name if len(name) <= LONGEST_SHOWN else f"{name[: LONGEST_SHOWN - 60]}…{name[-60:]}"
+
+
 def _opened(path: Path) -> BinaryIO:
+    wanted = "give a folder with one sub-folder a class, or an archive of one"
     try:
         return open_regular(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} does not exist; give a folder with one sub-folder a class, or an archive of one") from error
-    except (OSError, ValueError) as error:
-        raise ArchiveError(f"{path} cannot be opened ({error}); give a folder with one sub-folder a class, or an archive of one") from error
+        raise FileNotFoundError(f"{shown(path)} does not exist; {wanted}") from error
+    except OSError as error:
+        raise ArchiveError(f"{shown(path)} cannot be opened ({error.strerror or error}); {wanted}") from error
+    except ValueError as error:
+        raise ArchiveError(f"{shown(path)} cannot be opened ({error}); {wanted}") from error
 
 
 def _as_tar(file: BinaryIO, path: Path) -> tarfile.TarFile:

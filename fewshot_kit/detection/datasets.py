@@ -1,8 +1,10 @@
 """Every data set of pictures with boxes behind one name: `load_annotated("fod_a", "train")`."""
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fewshot_kit.data.bundled import DRAWINGS
 from fewshot_kit.data.cancelling import Check, go_on
@@ -60,7 +62,8 @@ class _DataSet:
 def _lookup(name: str) -> _DataSet:
     if name.startswith("boxes:"):
         path = expanded(name.removeprefix("boxes:"))
-        return _DataSet(("test",), lambda split, size, progress, check: load_own_boxes(path, size, progress, check), path.exists)
+        there = partial(os.path.exists, path)  # False, too, for what can be no path
+        return _DataSet(("test",), lambda split, size, progress, check: load_own_boxes(path, size, progress, check), there)
     if name not in _DATASETS:
         close = difflib.get_close_matches(name, _DATASETS, n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]!r}?" if close else "."

@@ -1,5 +1,6 @@
 """A person's own pictures with boxes: a folder or archive with annotations of Pascal VOC, COCO or YOLO."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from fewshot_kit.data.archives import PictureTree
 from fewshot_kit.data.cancelling import Check, go_on
 from fewshot_kit.data.decoding import MAX_BYTES
 from fewshot_kit.data.images import read_image
-from fewshot_kit.data.trees import open_tree
+from fewshot_kit.data.trees import open_tree, shown
 from fewshot_kit.detection.annotated import AnnotatedImages
 from fewshot_kit.detection.annotations import Annotation, check_classes_have_boxes, check_names, picture_boxes
 from fewshot_kit.detection.coco import read_coco
@@ -27,8 +28,8 @@ def load_own_boxes(path: Path, size: int, progress: bool, check: Check = go_on) 
     A picture that is not square gets a gray margin. Raises ValueError, which names the file, the box and what to do, for everything that
     cannot be meant: see `fewshot_kit.detection.annotations`.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; give a folder with pictures and their boxes, or an archive of one: {KINDS}")
+    if not os.path.exists(path):  # False, too, for what can be no path
+        raise FileNotFoundError(f"{shown(path)} does not exist; give a folder with pictures and their boxes, or an archive of one: {KINDS}")
     with open_tree(path, check) as tree:
         annotations, class_names = read_annotations(tree, check)
         _check_all(tree, annotations, class_names)

@@ -75,6 +75,8 @@ class DataControls(widgets.VBox):
         path = self.folder.value.strip().strip("\"'").removeprefix(self._shelf.own)
         if path and self._on_disk:
             self._on_open(f"{self._shelf.own}{path}")
+        else:
+            self.folder.focus()  # where a path is to be typed
 
     def show(self, request: Request, images: ClassImages | AnnotatedImages, limits: Limits) -> None:
         """Set every control to what is asked for, and its range to what there is. A path that was typed since stays."""

@@ -343,6 +343,13 @@ def test_an_empty_class_folder_is_named(tmp_path):
         load(f"folder:{packed}")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 3000, "\0" * 5000])
+def test_a_path_that_no_system_has_is_told_in_short(name):
+    with pytest.raises((ArchiveError, FileNotFoundError), match="give a folder with one sub-folder a class") as caught:
+        load(f"folder:{name}")
+    assert len(str(caught.value)) < 500 and not is_available(f"folder:{name}")
+
+
 def test_a_missing_folder_and_a_file_that_is_no_archive_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         load(f"folder:{tmp_path}/nowhere")

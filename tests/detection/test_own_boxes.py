@@ -78,7 +78,9 @@ def test_the_name_and_its_split(tmp_path):
         load_annotated(f"boxes:{tmp_path}", "train")
     with pytest.raises(ValueError, match="size must be a whole number"):
         load_annotated("scenes", size=8)
-    told(tmp_path / "none", "does not exist; give a folder with pictures and their boxes", FileNotFoundError)
+    for none in (tmp_path / "none", Path("x" * 5000), Path("a\0b")):
+        told(none, "does not exist; give a folder with pictures and their boxes", FileNotFoundError)
+        assert not is_available(f"boxes:{none}")
 
 
 def test_it_can_be_stopped(tmp_path):

@@ -331,6 +331,13 @@ def test_an_own_folder_is_loaded_and_learned(panel, tmp_path):
     assert panel.session.dataset.class_names == ("boat", "kite", "tree")
 
 
+def test_open_without_a_path_puts_the_cursor_where_one_is_typed(panel, monkeypatch):
+    calls = []
+    monkeypatch.setattr(type(panel.data.folder), "focus", lambda self: calls.append(self))
+    open_folder(panel, "  ")
+    assert calls == [panel.data.folder]
+
+
 def test_enter_in_the_path_box_opens_the_folder(panel, tmp_path):
     panel.data.folder.value = str(write_pictures(tmp_path / "own", {"kite": 5, "boat": 5, "tree": 5}))
     panel.data.folder._handle_custom_msg({"event": "submit"}, [])  # what the page sends for Enter

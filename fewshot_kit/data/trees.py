@@ -65,10 +65,9 @@ def _opened(path: Path) -> BinaryIO:
         return open_regular(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{shown(path)} does not exist; {wanted}") from error
-    except OSError as error:
-        raise ArchiveError(f"{shown(path)} cannot be opened ({error.strerror or error}); {wanted}") from error
-    except ValueError as error:
-        raise ArchiveError(f"{shown(path)} cannot be opened ({error}); {wanted}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error  # without the path once more
+        raise ArchiveError(f"{shown(path)} cannot be opened ({why}); {wanted}") from error
 
 
 def _as_tar(file: BinaryIO, path: Path) -> tarfile.TarFile:

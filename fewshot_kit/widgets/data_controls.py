@@ -73,7 +73,9 @@ class DataControls(widgets.VBox):
     def open_folder(self) -> None:
         """Open the folder in the path box, again if it was opened before."""
         path = self.folder.value.strip().strip("\"'").removeprefix(self._shelf.own)
-        if path and self._on_disk:
+        if not self._on_disk:
+            return
+        if path:
             self._on_open(f"{self._shelf.own}{path}")
         else:
             self.folder.focus()  # where a path is to be typed
